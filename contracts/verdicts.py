@@ -1,0 +1,66 @@
+"""Verdicts and the rule that makes one out of the tests' results."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+
+class Verdict(StrEnum):
+    """What the judge says; stored and sent as exactly these letters, details go in fields of their own."""
+
+    AC = "AC"
+    WA = "WA"
+    TLE = "TLE"
+    MLE = "MLE"
+    OLE = "OLE"
+    RTE = "RTE"
+    CE = "CE"
+    JE = "JE"  # judge error: ours, never the contestant's fault, judged again
+
+    @property
+    def label(self) -> str:
+        """The verdict in words."""
+        return _LABELS[self]
+
+    @property
+    def is_rejected_attempt(self) -> bool:
+        """Whether it counts as a wrong attempt: a compile error and a judge error do not (ICPC rules)."""
+        return self not in (Verdict.AC, Verdict.CE, Verdict.JE)
+
+
+_LABELS = {
+    Verdict.AC: "Accepted",
+    Verdict.WA: "Wrong answer",
+    Verdict.TLE: "Time limit exceeded",
+    Verdict.MLE: "Memory limit exceeded",
+    Verdict.OLE: "Output limit exceeded",
+    Verdict.RTE: "Run-time error",
+    Verdict.CE: "Compile error",
+    Verdict.JE: "Judge error",
+}
+
+
+class TestResult(msgspec.Struct, frozen=True):
+    """One test's result. Times in milliseconds, memory in KiB; ``message`` never carries hidden test data."""
+
+    __test__ = False  # not a pytest class
+
+    number: int
+    verdict: Verdict
+    cpu_ms: int
+    wall_ms: int
+    memory_kb: int
+    name: str = ""
+    message: str = ""
+
+
+def overall(verdicts: list[Verdict]) -> Verdict:
+    """Return the verdict of a submission whose tests gave ``verdicts`` in order: the first that is not AC, else AC.
+
+    No test at all is a judge error: a problem without tests must not accept everything.
+    """
+    if not verdicts:
+        return Verdict.JE
+    return next((verdict for verdict in verdicts if verdict is not Verdict.AC), Verdict.AC)
