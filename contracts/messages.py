@@ -51,7 +51,7 @@ class Priority:
     REJUDGE = 0
 
 
-# ---- people -------------------------------------------------------------------------------------------------------------------------------------------------
+# ---- people ----------------------------------------------------------------------------------------------------------
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,7 +129,7 @@ class RevokeApiToken(Request[None], frozen=True, kw_only=True):
     user_id: str
 
 
-# ---- contests and problems ----------------------------------------------------------------------------------------------------------------------------------
+# ---- contests and problems -------------------------------------------------------------------------------------------
 
 
 class ContestSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -220,7 +220,7 @@ class GetProblem(Request[ProblemBlob], frozen=True, kw_only=True):
     version: int
 
 
-# ---- submissions --------------------------------------------------------------------------------------------------------------------------------------------
+# ---- submissions -----------------------------------------------------------------------------------------------------
 
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True):
@@ -233,7 +233,8 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
 class Submit(Request[Accepted], frozen=True, kw_only=True):
     """Accept code to be judged. The reply comes after the commit: from then on it is never lost.
 
-    ``idempotency_key`` is unique per user and kind; the same key with the same ``body_hash`` replies the first submission again, with another one fails with Invalid.
+    ``idempotency_key`` is unique per user and kind: the same key with the same ``body_hash`` replies the first submission again, with another
+    one it fails with Invalid.
     """
 
     submission_id: str
@@ -307,7 +308,7 @@ class Rejudge(Request[Rejudged], frozen=True, kw_only=True):
     correlation_id: str
 
 
-# ---- boards -------------------------------------------------------------------------------------------------------------------------------------------------
+# ---- boards ----------------------------------------------------------------------------------------------------------
 
 
 class ScoreChanged(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -345,7 +346,7 @@ class UpdateLeaderboard(Request[None], frozen=True, kw_only=True):
     event: ScoreChanged
 
 
-# ---- what travels through the broker ------------------------------------------------------------------------------------------------------------------------
+# ---- what travels through the broker ---------------------------------------------------------------------------------
 
 
 class JudgeRequested(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -362,7 +363,7 @@ class Topic(StrEnum):
     VERDICT = "verdict"
 
 
-# ---- what travels through Redis pub/sub ---------------------------------------------------------------------------------------------------------------------
+# ---- what travels through Redis pub/sub ------------------------------------------------------------------------------
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True, tag=True):

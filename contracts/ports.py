@@ -28,7 +28,7 @@ class WallClock(Protocol):
         ...
 
 
-# ---- database -----------------------------------------------------------------------------------------------------------------------------------------------
+# ---- database --------------------------------------------------------------------------------------------------------
 
 
 class Statements(Protocol):
@@ -79,14 +79,14 @@ class Database(Statements, Protocol):
         ...
 
 
-# ---- broker -------------------------------------------------------------------------------------------------------------------------------------------------
+# ---- broker ----------------------------------------------------------------------------------------------------------
 
 
 class Queue(msgspec.Struct, frozen=True, kw_only=True):
     """A durable queue bound to the exchange by ``routing_key``.
 
-    A message that is rejected, or delivered more than ``delivery_limit`` times, goes to ``dead_letter_queue``. ``max_length`` bounds the queue: beyond it publishing is
-    refused (``overflow=reject-publish``), never silently dropped.
+    A message that is rejected, or delivered more than ``delivery_limit`` times, goes to ``dead_letter_queue``. ``max_length`` bounds the queue:
+    beyond it publishing is refused (``overflow=reject-publish``), never silently dropped.
     """
 
     name: str
@@ -160,7 +160,7 @@ class Broker(Protocol):
         ...
 
 
-# ---- redis --------------------------------------------------------------------------------------------------------------------------------------------------
+# ---- redis -----------------------------------------------------------------------------------------------------------
 
 RedisValue = str | bytes | int | float
 RedisReply = Any  # bytes, int, None, or lists of them: as in RESP2
@@ -194,7 +194,7 @@ class Redis(Protocol):
         ...
 
 
-# ---- rpc ----------------------------------------------------------------------------------------------------------------------------------------------------
+# ---- rpc -------------------------------------------------------------------------------------------------------------
 
 
 class Handler(Protocol):

@@ -1,10 +1,11 @@
 """ICPC and IOI scoring as pure functions: the one definition that boards, rebuilds, checks and tests share.
 
-A board is the fold of the *verdict log*: for each submission the verdict of its highest attempt. The fold sorts by time of submission, so it does not matter in which
-order verdicts arrived, or how often. ``contracts/lua/board_apply.lua`` computes the same cell inside Redis; a property test holds it against this module.
+A board is the fold of the *verdict log*: for each submission the verdict of its highest attempt. The fold sorts by time of submission, so it
+does not matter in which order verdicts arrived, or how often. ``contracts/lua/board_apply.lua`` computes the same cell inside Redis; a property
+test holds it against this module.
 
-ICPC: problems solved, then penalty (minutes from the contest's start to the accepted submission, plus 20 for each rejected attempt before it, on solved problems
-only), then the time of the last accepted submission. IOI: the best score per problem, summed; ties share a rank.
+ICPC: problems solved, then penalty (minutes from the contest's start to the accepted submission, plus 20 for each rejected attempt before it, on
+solved problems only), then the time of the last accepted submission. IOI: the best score per problem, summed; ties share a rank.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class Cell(msgspec.Struct, frozen=True):
 
 
 class Total(msgspec.Struct, frozen=True):
-    """A contestant's total. ICPC: ``score`` counts problems, ``penalty`` is in minutes, ``last_ms`` from the start. IOI: ``score`` in hundredths, the others 0."""
+    """A contestant's total. ICPC: ``score`` counts problems, ``penalty`` is in minutes, ``last_ms`` from the start. IOI: ``score`` in hundredths."""
 
     score: int = 0
     penalty: int = 0
