@@ -31,7 +31,7 @@ class Step(StrEnum):
     REJUDGE = "rejudge"
 
 
-class IllegalStep(Exception):  # noqa: N818 - it names the event, as the table does
+class IllegalStep(Exception):
     """The table has no such move: a bug of the caller, not of a contestant."""
 
 
