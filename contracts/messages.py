@@ -251,10 +251,14 @@ class Submit(Request[Accepted], frozen=True, kw_only=True):
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a judge needs of one attempt besides the problem's package."""
+    """All that a judge needs of one attempt besides the problem's package.
+
+    ``fencing`` was raised in the database by this very request: whoever has a lower number is stale, even if Redis forgot every lease.
+    """
 
     submission_id: str
     attempt: int
+    fencing: int
     kind: Kind
     problem_id: str
     problem_version: int
@@ -272,9 +276,10 @@ class GetWork(Request[Work | None], frozen=True, kw_only=True):
 
 
 class PersistVerdict(Request[bool], frozen=True, kw_only=True):
-    """Make an attempt's verdict durable by compare-and-set; replies whether it was this one (False: another was first, or the attempt is old).
+    """Make an attempt's verdict durable by compare-and-set; replies whether it was this one that counts.
 
-    ``fencing`` is the lease's number: a verdict with a number below one already seen for the attempt is refused (a stale judge changes nothing).
+    False when another was first, the attempt is old, or ``fencing`` is not the newest number given out for it: a stale judge changes nothing. The
+    same request again (its answer was lost) replies True again. ``fencing`` 0 is the dead-letter consumer's, who only ever writes a judge error.
     """
 
     submission_id: str

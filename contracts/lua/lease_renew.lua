@@ -1,6 +1,5 @@
--- Renew a lease that is still one's own. KEYS: lease. ARGV: owner, fencing number, time to live in ms. Replies 1, or 0 when it is lost.
-if redis.call('HGET', KEYS[1], 'owner') == ARGV[1] and redis.call('HGET', KEYS[1], 'fencing') == ARGV[2] then
-  redis.call('PEXPIRE', KEYS[1], ARGV[3])
-  return 1
+-- Renew a lease that is still one's own. KEYS: lease. ARGV: owner, time to live in ms. Replies 1, or 0 when it was lost.
+if redis.call('GET', KEYS[1]) == ARGV[1] then
+  return redis.call('PEXPIRE', KEYS[1], ARGV[2])
 end
 return 0

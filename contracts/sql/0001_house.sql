@@ -110,7 +110,7 @@ CREATE TABLE submissions (
   attempt INTEGER NOT NULL,  -- the current one; a verdict for another changes nothing
   verdict TEXT,  -- of the current attempt; NULL while it is being judged
   score BIGINT NOT NULL,
-  fencing BIGINT NOT NULL,  -- highest lease number that wrote, or tried to write, the current attempt's verdict
+  fencing BIGINT NOT NULL,  -- raised whenever a judge fetches the current attempt: only the newest may write its verdict
   submitted_at_ms BIGINT NOT NULL,
   queued_at_ms BIGINT NOT NULL,  -- when the current attempt was last put into the outbox
   judged_at_ms BIGINT,
