@@ -342,13 +342,30 @@ class BoardInvalidated(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     contest_id: str
 
 
-BoardEvent = ScoreChanged | ParticipantsChanged | BoardInvalidated
+class Judged(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """An attempt has its verdict; ``change`` is what it means for a board, None outside contests."""
+
+    submission_id: str
+    attempt: int
+    verdict: Verdict
+    score: int
+    change: ScoreChanged | None = None
+
+
+BoardEvent = Judged | ParticipantsChanged | BoardInvalidated
 
 
 class UpdateLeaderboard(Request[None], frozen=True, kw_only=True):
     """The fast path to the projector, of which the outbox's event is the repair."""
 
     event: ScoreChanged
+
+
+class BuildBoard(Request[None], frozen=True, kw_only=True):
+    """Make a contest's boards from the verdict log unless they are there (``afresh``: even then). NotFound without such a contest."""
+
+    contest_id: str
+    afresh: bool = False
 
 
 # ---- what travels through the broker ---------------------------------------------------------------------------------

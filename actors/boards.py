@@ -1,0 +1,237 @@
+"""Boards in Redis: the projection that leaderboards are read from.
+
+A contest has two views, each four keys: the public one stops at the freeze, the jury's never does. Only the projector writes (``apply``, ``load``, ``remove``);
+anybody reads (``page``, ``neighbours``). All the work on one view happens inside one Lua script, so a reader never sees half a change. The keys of one contest share a
+hash tag, so that they live on one node of a Redis cluster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import cast
+
+import msgspec
+
+from contracts.lua import lua
+from contracts.ports import Redis, RedisReply, RedisValue, WallClock
+from contracts.scoring import BoardRules, Cell, Entry, Row, Rules, fold, latest, sort_key
+
+BOARD_CHANNEL = "leaderboard:invalidate"
+
+
+class BoardView(StrEnum):
+    """Who looks: everybody, or those who may see behind the freeze."""
+
+    PUBLIC = "public"
+    JURY = "jury"
+
+
+class BoardRow(msgspec.Struct, frozen=True):
+    """One contestant. ``score``: problems solved (ICPC) or hundredths of a point (IOI); ``penalty`` in minutes; cells by problem, empty ones left out."""
+
+    rank: int
+    user_id: str
+    username: str
+    score: int
+    penalty: int
+    last_ms: int
+    cells: dict[str, Cell]
+
+
+class BoardPage(msgspec.Struct, frozen=True):
+    """Rows from place ``offset`` on, all of one ``version``. Versions only rise; a new ``epoch`` says that the board was made afresh."""
+
+    contest_id: str
+    epoch: str
+    version: int
+    frozen: bool
+    total: int
+    offset: int
+    rows: list[BoardRow]
+
+
+class BoardChanged(msgspec.Struct, frozen=True):
+    """Published after a change: the row itself, so that nobody has to fetch it; without a row, read the board again."""
+
+    contest_id: str
+    view: BoardView
+    epoch: str
+    version: int
+    total: int
+    row: BoardRow | None = None
+
+
+class StoredRow(msgspec.Struct, frozen=True):
+    """A row as Redis keeps it: without its rank, which changes with the rows of others."""
+
+    user_id: str
+    username: str
+    score: int
+    penalty: int
+    last_ms: int
+    cells: dict[str, Cell]
+
+    def ranked(self, rank: int) -> BoardRow:
+        """Return the row with its rank."""
+        return BoardRow(rank, self.user_id, self.username, self.score, self.penalty, self.last_ms, self.cells)
+
+
+class UnknownParticipantError(Exception):
+    """The board is there but not this contestant: the caller looks into the database and applies again with the name."""
+
+
+class Contest(msgspec.Struct, frozen=True):
+    """What a board needs to know of its contest. ``rules.freeze_ms`` concerns the public view only."""
+
+    contest_id: str
+    rules: BoardRules
+    version: int
+
+    def view(self, view: BoardView) -> BoardRules:
+        """Return the rules under which ``view`` is folded."""
+        return self.rules if view is BoardView.PUBLIC else msgspec.structs.replace(self.rules, freeze_ms=None)
+
+
+_decode_row = msgspec.json.Decoder(StoredRow).decode
+
+
+class Boards:
+    """The boards of all contests."""
+
+    def __init__(self, redis: Redis, clock: WallClock) -> None:
+        self._redis = redis
+        self._clock = clock
+
+    async def page(self, contest_id: str, view: BoardView, *, offset: int = 0, limit: int = 100) -> BoardPage | None:
+        """Return up to ``limit`` rows from place ``offset``; None when the board has not been built (ask the leaderboard for BuildBoard)."""
+        return await self._read(contest_id, view, offset, limit, "")
+
+    async def neighbours(self, contest_id: str, view: BoardView, user_id: str, *, around: int = 3) -> BoardPage | None:
+        """Return a contestant's row among ``around`` rows on each side (no rows: not a participant); None as in ``page``."""
+        return await self._read(contest_id, view, -around, 2 * around + 1, user_id)
+
+    async def _read(self, contest_id: str, view: BoardView, offset: int, limit: int, user_id: str) -> BoardPage | None:
+        meta, rank, rows, _ = _keys(contest_id, view)
+        reply = await self._redis.script(lua("board_page"), [meta, rank, rows], [offset, limit, user_id])
+        if not reply:
+            return None
+        epoch, version, freeze, total, first, *pairs = reply
+        return BoardPage(
+            contest_id,
+            epoch.decode(),
+            int(version),
+            bool(freeze) and self._clock.now_ms() >= int(freeze),
+            total,
+            first,
+            [_decode_row(row).ranked(rank) for rank, row in zip(pairs[::2], pairs[1::2], strict=True)],
+        )
+
+    async def apply(self, contest_id: str, user_id: str, entries: Sequence[Entry], *, username: str = "") -> bool:
+        """Merge lines of the verdict log into a contestant's row and publish what changed.
+
+        Any order, any number of times, same board. With ``username`` the row is made where it is missing; without, UnknownParticipantError. Returns False when the
+        board is not there (build it: the log has these lines already).
+        """
+        keys = [key for view in BoardView for key in _keys(contest_id, view)]
+        arguments: list[RedisValue] = [user_id, username]
+        for entry in entries:
+            arguments += [
+                entry.problem_id,
+                entry.submission_id,
+                entry.attempt,
+                entry.submitted_at_ms,
+                entry.verdict,
+                entry.score,
+            ]
+        replies = await self._redis.script(lua("board_apply"), keys, arguments)
+        statuses = [reply[0] for reply in replies]
+        if -1 in statuses:
+            return False
+        if -2 in statuses:
+            raise UnknownParticipantError(f"{user_id} is not on the board of contest {contest_id}")
+        for view, (status, version, total, rank, row) in zip(BoardView, replies, strict=True):
+            if status == 1:
+                epoch = (await self._redis.call("HGET", _keys(contest_id, view)[0], "epoch") or b"").decode()
+                await self._publish(
+                    BoardChanged(contest_id, view, epoch, version, total, _decode_row(row).ranked(rank))
+                )
+        return True
+
+    async def remove(self, contest_id: str, user_id: str, problems: Sequence[str]) -> None:
+        """Take a contestant off the board; nothing happens when they are not on it."""
+        keys = [key for view in BoardView for key in _keys(contest_id, view)]
+        if await self._redis.script(lua("board_remove"), keys, [user_id, *problems]):
+            await self._publish_reset(contest_id)
+
+    async def writes(self, contest_id: str, view: BoardView) -> str:
+        """Return the number of writes so far, for ``load`` ("" without a board). Read it BEFORE reading the log."""
+        return (await self._redis.call("HGET", _keys(contest_id, view)[0], "writes") or b"").decode()
+
+    async def contest_version(self, contest_id: str) -> int | None:
+        """Return the contest's version that the board was built for, None without a board."""
+        version = await self._redis.call("HGET", _keys(contest_id, BoardView.PUBLIC)[0], "contest_version")
+        return None if version is None else int(version)
+
+    async def load(
+        self, contest: Contest, view: BoardView, names: dict[str, str], log: Sequence[Entry], *, writes: str, epoch: str
+    ) -> bool:
+        """Replace a view by the fold of ``log`` over the participants ``names`` (username by identifier); False when it was written to since ``writes``."""
+        rules = contest.view(view)
+        rows = fold(rules, names, log)
+        arguments: list[RedisValue] = [writes, epoch, self._clock.now_ms(), rules.rules, rules.start_ms, rules.end_ms]
+        arguments += ["" if rules.freeze_ms is None else rules.freeze_ms, contest.version, len(rows)]
+        for row in rows:
+            arguments += [row.user_id, str(-sort_key(rules.rules, row.total)), msgspec.json.encode(_stored(row, names))]
+        lines: dict[str, list[str]] = {}
+        for entry in latest(log):
+            if entry.user_id in names:
+                line = f"{entry.submission_id},{entry.attempt},{entry.submitted_at_ms},{entry.verdict},{entry.score}"
+                lines.setdefault(f"{entry.user_id}|{entry.problem_id}", []).append(line)
+        for field, parts in lines.items():
+            arguments += [field, ";".join(parts)]
+        done, _ = await self._redis.script(lua("board_load"), _keys(contest.contest_id, view), arguments)
+        if done and view is BoardView.PUBLIC:
+            await self._publish_reset(contest.contest_id)
+        return bool(done)
+
+    async def differences(
+        self, contest: Contest, view: BoardView, names: dict[str, str], log: Sequence[Entry]
+    ) -> list[str]:
+        """Return the users whose stored row is not what the fold of ``log`` says (missing and surplus ones too); [] when the view equals it."""
+        _, rank_key, rows_key, _ = _keys(contest.contest_id, view)
+        rows: RedisReply
+        ranks: RedisReply
+        rows, ranks = await self._redis.pipeline([["HGETALL", rows_key], ["ZRANGE", rank_key, 0, -1, "WITHSCORES"]])
+        found = {user.decode(): _decode_row(row) for user, row in zip(rows[::2], rows[1::2], strict=True)}
+        keys = {user.decode(): int(float(score)) for user, score in zip(ranks[::2], ranks[1::2], strict=True)}
+        rules: Rules = contest.rules.rules
+        wanted = {row.user_id: row for row in fold(contest.view(view), names, log)}
+        return sorted(
+            user
+            for user in wanted.keys() | found.keys() | keys.keys()
+            if user not in wanted
+            or found.get(user) != _stored(wanted[user], names)
+            or keys.get(user) != -sort_key(rules, wanted[user].total)
+        )
+
+    async def _publish_reset(self, contest_id: str) -> None:
+        for view in BoardView:
+            epoch, version = await self._redis.call("HMGET", _keys(contest_id, view)[0], "epoch", "version")
+            total = cast("int", await self._redis.call("ZCARD", _keys(contest_id, view)[1]))
+            if epoch is not None:
+                await self._publish(BoardChanged(contest_id, view, epoch.decode(), int(version), total))
+
+    async def _publish(self, change: BoardChanged) -> None:
+        await self._redis.call("PUBLISH", BOARD_CHANNEL, msgspec.json.encode(change))
+
+
+def _keys(contest_id: str, view: BoardView) -> list[str]:
+    prefix = f"board:{{{contest_id}}}:{view}"
+    return [f"{prefix}:meta", f"{prefix}:rank", f"{prefix}:rows", f"{prefix}:cells"]
+
+
+def _stored(row: Row, names: dict[str, str]) -> StoredRow:
+    return StoredRow(
+        row.user_id, names[row.user_id], row.total.score, row.total.penalty, row.total.last_ms, dict(row.cells)
+    )

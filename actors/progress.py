@@ -1,0 +1,48 @@
+"""The progress of a judging, kept in Redis while it lasts and published step by step.
+
+Whoever watches subscribes to the channel first, then reads ``so_far`` and drops what it has seen by ``(attempt, run, seq)``. After the verdict the database has
+everything, so the list only lives a little longer than its judging.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from contracts.messages import Progress
+from contracts.ports import Redis
+
+PROGRESS_PREFIX = "progress:"
+_TTL_S = 900
+_MOST = 1000  # steps kept of one judging
+
+_decode = msgspec.json.Decoder(Progress).decode
+
+
+def channel(submission_id: str) -> str:
+    """Return the pub/sub channel, which is also the key of the list."""
+    return PROGRESS_PREFIX + submission_id
+
+
+async def so_far(redis: Redis, submission_id: str) -> list[Progress]:
+    """Return the steps of the current judging, oldest first."""
+    return [_decode(step) for step in await redis.call("LRANGE", channel(submission_id), 0, -1)]
+
+
+async def begin(redis: Redis, step: Progress) -> None:
+    """Publish the first step of a judging and forget those of an earlier one."""
+    key, text = channel(step.submission_id), msgspec.json.encode(step)
+    await redis.pipeline([["DEL", key], ["RPUSH", key, text], ["EXPIRE", key, _TTL_S], ["PUBLISH", key, text]])
+
+
+async def report(redis: Redis, step: Progress) -> None:
+    """Keep and publish one further step."""
+    key, text = channel(step.submission_id), msgspec.json.encode(step)
+    await redis.pipeline(
+        [["RPUSH", key, text], ["LTRIM", key, -_MOST, -1], ["EXPIRE", key, _TTL_S], ["PUBLISH", key, text]]
+    )
+
+
+async def announce(redis: Redis, step: Progress) -> None:
+    """Publish the verdict: durable already, so nothing is kept and saying it twice does no harm."""
+    key = channel(step.submission_id)
+    await redis.pipeline([["DEL", key], ["PUBLISH", key, msgspec.json.encode(step)]])

@@ -1,0 +1,21 @@
+-- Replace one view of a board by one that was folded from the verdict log, unless somebody wrote to it meanwhile.
+-- KEYS: meta, rank, rows, cells.
+-- ARGV: writes seen before the log was read ("" when there was no board), epoch, least version, rules, start_ms, end_ms, freeze_ms ("" for none), contest version,
+--       number of rows, then for each row: user, ZSET score, row; then for each cell: field, lines.
+-- Replies {1, version}, or {0, 0}: read the log again.
+local writes = redis.call('HGET', KEYS[1], 'writes') or ''
+if writes ~= ARGV[1] then return {0, 0} end
+local version = math.max(tonumber(redis.call('HGET', KEYS[1], 'version') or '0') + 1, tonumber(ARGV[3]))
+redis.call('DEL', KEYS[1], KEYS[2], KEYS[3], KEYS[4])
+local count = tonumber(ARGV[9])
+local next_cell = 10 + count * 3
+for i = 10, next_cell - 1, 3 do
+  redis.call('ZADD', KEYS[2], ARGV[i + 1], ARGV[i])
+  redis.call('HSET', KEYS[3], ARGV[i], ARGV[i + 2])
+end
+for i = next_cell, #ARGV, 2 do
+  redis.call('HSET', KEYS[4], ARGV[i], ARGV[i + 1])
+end
+redis.call('HSET', KEYS[1], 'epoch', ARGV[2], 'version', string.format('%.0f', version), 'rules', ARGV[4], 'start_ms', ARGV[5], 'end_ms', ARGV[6],
+  'freeze_ms', ARGV[7], 'contest_version', ARGV[8], 'writes', tostring((tonumber(writes) or 0) + 1))
+return {1, version}
