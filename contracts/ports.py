@@ -215,3 +215,22 @@ class Rpc(Protocol):
     def serve(self, service: str, handler: Handler) -> AbstractAsyncContextManager[None]:
         """Answer the service's requests as long as the block lasts."""
         ...
+
+
+# ---- telemetry -------------------------------------------------------------------------------------------------------
+
+
+class Meter(Protocol):
+    """Measurements by name; the names, their labels and their help texts are declared once, where the meter is made."""
+
+    def count(self, name: str, value: float = 1.0, **labels: str) -> None:
+        """Add to a counter."""
+        ...
+
+    def observe(self, name: str, value: float, **labels: str) -> None:
+        """Add one observation to a histogram (seconds)."""
+        ...
+
+    def gauge(self, name: str, value: float, **labels: str) -> None:
+        """Set a gauge."""
+        ...
