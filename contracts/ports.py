@@ -234,3 +234,38 @@ class Meter(Protocol):
     def gauge(self, name: str, value: float, **labels: str) -> None:
         """Set a gauge."""
         ...
+
+
+# ---- passwords and measurements --------------------------------------------------------------------------------------
+
+
+class Passwords(Protocol):
+    """Slow password hashing, of which only a few may run at once. Each call raises Unavailable when too many wait already."""
+
+    async def hash(self, password: str) -> str:
+        """Return the encoded hash with its salt and parameters."""
+        ...
+
+    async def verify(self, encoded: str | None, password: str) -> bool:
+        """Say whether the password is right. With None (nobody has that name) it takes as long as a wrong password and answers False."""
+        ...
+
+    def is_outdated(self, encoded: str) -> bool:
+        """Whether the hash was made with weaker parameters than today's: hash the password again when it is next known."""
+        ...
+
+
+class Meter(Protocol):
+    """Where measurements go. Labels must have few values: routes, methods and statuses, never identifiers."""
+
+    def count(self, name: str, value: float = 1.0, **labels: str) -> None:
+        """Add to a counter that only rises."""
+        ...
+
+    def observe(self, name: str, value: float, **labels: str) -> None:
+        """Put one value into a histogram (seconds, bytes)."""
+        ...
+
+    def gauge(self, name: str, value: float, **labels: str) -> None:
+        """Set a value that goes up and down."""
+        ...
