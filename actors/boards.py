@@ -1,8 +1,8 @@
 """Boards in Redis: the projection that leaderboards are read from.
 
-A contest has two views, each four keys: the public one stops at the freeze, the jury's never does. Only the projector writes (``apply``, ``load``, ``remove``);
-anybody reads (``page``, ``neighbours``). All the work on one view happens inside one Lua script, so a reader never sees half a change. The keys of one contest share a
-hash tag, so that they live on one node of a Redis cluster.
+A contest has two views, each four keys: the public one stops at the freeze, the jury's never does. Only the projector writes (``apply``, ``load``,
+``remove``); anybody reads (``page``, ``neighbours``). All the work on one view happens inside one Lua script, so a reader never sees half a change.
+The keys of one contest share a hash tag, so that they live on one node of a Redis cluster.
 """
 
 from __future__ import annotations
@@ -130,8 +130,8 @@ class Boards:
     async def apply(self, contest_id: str, user_id: str, entries: Sequence[Entry], *, username: str = "") -> bool:
         """Merge lines of the verdict log into a contestant's row and publish what changed.
 
-        Any order, any number of times, same board. With ``username`` the row is made where it is missing; without, UnknownParticipantError. Returns False when the
-        board is not there (build it: the log has these lines already).
+        Any order, any number of times, same board. With ``username`` the row is made where it is missing; without, UnknownParticipantError.
+        Returns False when the board is not there (build it: the log has these lines already).
         """
         keys = [key for view in BoardView for key in _keys(contest_id, view)]
         arguments: list[RedisValue] = [user_id, username]

@@ -9,19 +9,12 @@ from collections.abc import Sequence
 
 import msgspec
 
+from contracts.messages import Offer
 from contracts.ports import Redis
 
 _PREFIX = "judge:languages:"
 _TTL_S = 60
 RENEW_S = 20
-
-
-class Offer(msgspec.Struct, frozen=True, order=True):
-    """One language: ``id`` as in the API ("cpp"), ``name`` for people ("C++20"), ``version`` as the compiler says it."""
-
-    id: str
-    name: str
-    version: str
 
 
 _decode = msgspec.json.Decoder(list[Offer]).decode

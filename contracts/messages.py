@@ -275,11 +275,34 @@ class GetWork(Request[Work | None], frozen=True, kw_only=True):
     attempt: int
 
 
-class PersistVerdict(Request[bool], frozen=True, kw_only=True):
-    """Make an attempt's verdict durable by compare-and-set; replies whether it was this one that counts.
+class ScoreChanged(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A verdict that may change a board. Idempotent and commutative: any order, any number of times."""
 
-    False when another was first, the attempt is old, or ``fencing`` is not the newest number given out for it: a stale judge changes nothing. The
-    same request again (its answer was lost) replies True again. ``fencing`` 0 is the dead-letter consumer's, who only ever writes a judge error.
+    contest_id: str
+    submission_id: str
+    attempt: int
+    user_id: str
+    problem_id: str
+    submitted_at_ms: int
+    verdict: Verdict
+    score: int
+
+
+class Judged(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """An attempt has its verdict; ``change`` is what it means for a board, None outside contests."""
+
+    submission_id: str
+    attempt: int
+    verdict: Verdict
+    score: int
+    change: ScoreChanged | None = None
+
+
+class PersistVerdict(Request[Judged | None], frozen=True, kw_only=True):
+    """Make an attempt's verdict durable by compare-and-set; replies the event when it was this one that counts.
+
+    None when another was first, the attempt is old, or ``fencing`` is not the newest number given out for it: a stale judge changes nothing. The
+    same request again (its answer was lost) replies the event again. ``fencing`` 0 is the dead-letter consumer's, who only ever writes a judge error.
     """
 
     submission_id: str
@@ -313,20 +336,41 @@ class Rejudge(Request[Rejudged], frozen=True, kw_only=True):
     correlation_id: str
 
 
+class Offer(msgspec.Struct, frozen=True, order=True):
+    """A language on offer: ``id`` as in the API ("cpp"), ``name`` for people ("C++20"), ``version`` as the compiler says it."""
+
+    id: str
+    name: str
+    version: str
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One line of a package's verification; ``level`` is "ok", "warning" or "error", ``subject`` the file that it is about."""
+
+    level: str
+    subject: str
+    detail: str
+
+
+class Verification(msgspec.Struct, frozen=True, kw_only=True):
+    """What a package is, and how its own submissions were judged; ``is_clean`` when each came out as the package says."""
+
+    slug: str
+    title: str
+    digest: str
+    package: bytes  # canonical form
+    summary: bytes  # JSON for pages
+    findings: tuple[Finding, ...] = ()
+    is_clean: bool = True
+
+
+class VerifyProblem(Request[Verification], frozen=True, kw_only=True):
+    """Ask the judges to read and verify a zipped package; Invalid when it is none."""
+
+    package: bytes
+
+
 # ---- boards ----------------------------------------------------------------------------------------------------------
-
-
-class ScoreChanged(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """A verdict that may change a board. Idempotent and commutative: any order, any number of times."""
-
-    contest_id: str
-    submission_id: str
-    attempt: int
-    user_id: str
-    problem_id: str
-    submitted_at_ms: int
-    verdict: Verdict
-    score: int
 
 
 class ParticipantsChanged(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -342,23 +386,13 @@ class BoardInvalidated(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     contest_id: str
 
 
-class Judged(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """An attempt has its verdict; ``change`` is what it means for a board, None outside contests."""
-
-    submission_id: str
-    attempt: int
-    verdict: Verdict
-    score: int
-    change: ScoreChanged | None = None
-
-
 BoardEvent = Judged | ParticipantsChanged | BoardInvalidated
 
 
 class UpdateLeaderboard(Request[None], frozen=True, kw_only=True):
     """The fast path to the projector, of which the outbox's event is the repair."""
 
-    event: ScoreChanged
+    event: Judged
 
 
 class BuildBoard(Request[None], frozen=True, kw_only=True):

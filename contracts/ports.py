@@ -13,7 +13,9 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from contracts.messages import Request
+from contracts.life import State
+from contracts.messages import Offer, ProblemBlob, Request, Verification, Work
+from contracts.verdicts import TestResult, Verdict
 
 R = TypeVar("R")
 Sql = str | int | float | bytes | None
@@ -236,7 +238,7 @@ class Meter(Protocol):
         ...
 
 
-# ---- passwords and measurements --------------------------------------------------------------------------------------
+# ---- passwords -------------------------------------------------------------------------------------------------------
 
 
 class Passwords(Protocol):
@@ -255,17 +257,38 @@ class Passwords(Protocol):
         ...
 
 
-class Meter(Protocol):
-    """Where measurements go. Labels must have few values: routes, methods and statuses, never identifiers."""
+# ---- judging ---------------------------------------------------------------------------------------------------------
 
-    def count(self, name: str, value: float = 1.0, **labels: str) -> None:
-        """Add to a counter that only rises."""
+
+class Judgement(msgspec.Struct, frozen=True, kw_only=True):
+    """What judging one attempt came to. ``output`` is a run's own output; scores in hundredths."""
+
+    verdict: Verdict
+    score: int = 0
+    tests: tuple[TestResult, ...] = ()
+    compile_output: str = ""
+    output: str = ""
+
+
+class Witness(Protocol):
+    """Hears of a judging step by step."""
+
+    async def __call__(self, state: State, test: TestResult | None, tests_total: int) -> None:
+        """Hear that the judging came to ``state``, or that a test gave a result."""
         ...
 
-    def observe(self, name: str, value: float, **labels: str) -> None:
-        """Put one value into a histogram (seconds, bytes)."""
+
+class Judging(Protocol):
+    """Compiles and runs untrusted code in a sandbox of its own and compares what it answers."""
+
+    def offers(self) -> Sequence[Offer]:
+        """Return the languages that can be judged here."""
         ...
 
-    def gauge(self, name: str, value: float, **labels: str) -> None:
-        """Set a value that goes up and down."""
+    async def judge(self, work: Work, blob: ProblemBlob, witness: Witness) -> Judgement:
+        """Judge one attempt in a fresh sandbox; raises SandboxBroken when the sandbox misbehaved: that says nothing about the code."""
+        ...
+
+    async def verify(self, package: bytes) -> Verification:
+        """Judge a zipped package's own submissions; Invalid when it is no package."""
         ...

@@ -1,0 +1,52 @@
+"""What every handler of core gets: the transaction, the time, and the two things written beside the effect (outbox and audit log)."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import msgspec
+
+from contracts.ids import make_id
+from contracts.messages import BoardEvent, JudgeRequested, Topic
+from contracts.ports import Transaction
+
+
+@dataclass(frozen=True)
+class Desk:
+    """One request's view of the world. ``now_ms`` is the same for the whole request."""
+
+    tx: Transaction
+    now_ms: int
+    rng: random.Random
+
+    def new_id(self) -> str:
+        """Return a new identifier for something that the request did not name."""
+        return make_id(self.now_ms, self.rng)
+
+    async def post(
+        self, topic: Topic, body: JudgeRequested | BoardEvent, *, correlation_id: str, priority: int = 0
+    ) -> None:
+        """Put a message into the outbox: it is published if, and only if, this transaction commits."""
+        await self.tx.execute(
+            "INSERT INTO outbox_messages (id, topic, priority, body, correlation_id, traceparent, created_at_ms, available_at_ms, attempts,"
+            " last_error) VALUES ($1, $2, $3, $4, $5, '', $6, $6, 0, '')",
+            self.new_id(),
+            topic,
+            priority,
+            msgspec.json.encode(body),
+            correlation_id,
+            self.now_ms,
+        )
+
+    async def audit(self, actor: str, action: str, subject: str, detail: str = "") -> None:
+        """Note who did what, for changes that only staff may make."""
+        await self.tx.execute(
+            "INSERT INTO audit_log (id, at_ms, actor, action, subject, detail) VALUES ($1, $2, $3, $4, $5, $6)",
+            self.new_id(),
+            self.now_ms,
+            actor,
+            action,
+            subject,
+            detail,
+        )

@@ -1,0 +1,274 @@
+"""Submissions: accepting them, handing them to judges, making verdicts durable, judging again."""
+
+from __future__ import annotations
+
+import msgspec
+
+from actors.core.contests import contest, enter
+from actors.core.desk import Desk
+from contracts.errors import Conflict, Forbidden, Invalid, NotFound
+from contracts.messages import (
+    Accepted,
+    GetWork,
+    Judged,
+    JudgeRequested,
+    Kind,
+    PersistVerdict,
+    Priority,
+    Rejudge,
+    Rejudged,
+    Role,
+    ScoreChanged,
+    Submit,
+    Topic,
+    Work,
+)
+from contracts.ports import Row
+from contracts.verdicts import Verdict
+
+REJUDGE_MOST = 100_000
+
+
+async def submit(desk: Desk, request: Submit) -> Accepted:
+    """Make a submission durable together with the message that asks for its judging."""
+    earlier = await _earlier(desk, request)
+    if earlier is not None:
+        return earlier
+    version = await _admit(desk, request)
+    priority = Priority.PRACTICE if request.contest_id is None else Priority.CONTEST
+    await desk.tx.execute(
+        "INSERT INTO submissions (id, kind, user_id, contest_id, problem_id, problem_version, language, source, stdin, priority, attempt, score,"
+        " fencing, submitted_at_ms, queued_at_ms, correlation_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 1, 0, 0, $11, $11, $12)",
+        request.submission_id,
+        request.kind,
+        request.user_id,
+        request.contest_id,
+        request.problem_id,
+        version,
+        request.language,
+        request.source,
+        request.stdin,
+        priority,
+        desk.now_ms,
+        request.correlation_id,
+    )
+    if request.contest_id is not None and request.kind is Kind.SUBMISSION:
+        await enter(desk, request.contest_id, request.user_id)
+    if request.idempotency_key is not None:
+        await desk.tx.execute(
+            "INSERT INTO idempotency_keys (user_id, route, key, body_hash, result_id, created_at_ms) VALUES ($1, $2, $3, $4, $5, $6)",
+            request.user_id,
+            request.kind,
+            request.idempotency_key,
+            request.body_hash,
+            request.submission_id,
+            desk.now_ms,
+        )
+    await desk.post(
+        Topic.SUBMISSION,
+        JudgeRequested(submission_id=request.submission_id, attempt=1),
+        correlation_id=request.correlation_id,
+        priority=priority,
+    )
+    return Accepted(submission_id=request.submission_id)
+
+
+async def _earlier(desk: Desk, request: Submit) -> Accepted | None:
+    if request.idempotency_key is not None:
+        row = await desk.tx.fetch_one(
+            "SELECT body_hash, result_id FROM idempotency_keys WHERE user_id = $1 AND route = $2 AND key = $3",
+            request.user_id,
+            request.kind,
+            request.idempotency_key,
+        )
+        if row is not None:
+            if row["body_hash"] != request.body_hash:
+                raise Invalid("this Idempotency-Key was used with another body: use a new key for a new submission")
+            return Accepted(submission_id=row["result_id"], replayed=True)
+    known = await desk.tx.fetch_one("SELECT 1 AS one FROM submissions WHERE id = $1", request.submission_id)
+    return None if known is None else Accepted(submission_id=request.submission_id, replayed=True)
+
+
+async def _admit(desk: Desk, request: Submit) -> int:
+    """Return the problem's newest version when the user may submit it here and now; raise what stands against it otherwise."""
+    user = await desk.tx.fetch_one("SELECT role FROM users WHERE id = $1", request.user_id)
+    if user is None:
+        raise NotFound("no such user")
+    problem = await desk.tx.fetch_one("SELECT version, is_public FROM problems WHERE id = $1", request.problem_id)
+    if problem is None:
+        raise NotFound("no such problem")
+    is_staff = Role(user["role"]).is_staff
+    if request.contest_id is not None:
+        await _admit_to_contest(desk, request.contest_id, request.problem_id, is_staff=is_staff)
+    elif not is_staff:
+        await _admit_to_practice(desk, request.problem_id, is_public=bool(problem["is_public"]))
+    return int(problem["version"])
+
+
+async def _admit_to_contest(desk: Desk, contest_id: str, problem_id: str, *, is_staff: bool) -> None:
+    row = await contest(desk, contest_id)
+    attached = await desk.tx.fetch_one(
+        "SELECT 1 AS one FROM contest_problems WHERE contest_id = $1 AND problem_id = $2", contest_id, problem_id
+    )
+    started = row["starts_at_ms"] <= desk.now_ms
+    if attached is None or not (started or is_staff):
+        raise NotFound("the contest has no such problem")  # before the start even its existence is a secret
+    if not started:
+        raise Conflict("the contest has not started: submit without contest_id to try the problem")
+    if row["ends_at_ms"] <= desk.now_ms:
+        raise Conflict("the contest is over: submit without contest_id to practise")
+
+
+async def _admit_to_practice(desk: Desk, problem_id: str, *, is_public: bool) -> None:
+    rows = await desk.tx.fetch(
+        "SELECT c.starts_at_ms, c.ends_at_ms FROM contest_problems p JOIN contests c ON c.id = p.contest_id WHERE p.problem_id = $1",
+        problem_id,
+    )
+    if any(row["starts_at_ms"] > desk.now_ms for row in rows) or not (is_public or rows):
+        raise NotFound("no such problem")
+    if any(row["ends_at_ms"] > desk.now_ms for row in rows):
+        raise Forbidden("the problem is part of a running contest: submit it there, with its contest_id")
+
+
+async def get_work(desk: Desk, request: GetWork) -> Work | None:
+    """Hand an attempt to a judge with a fencing number above all earlier ones; None when there is nothing left to judge."""
+    row = await desk.tx.fetch_one(
+        "UPDATE submissions SET fencing = fencing + 1 WHERE id = $1 AND attempt = $2 AND verdict IS NULL RETURNING *",
+        request.submission_id,
+        request.attempt,
+    )
+    if row is None:
+        return None
+    return Work(
+        submission_id=row["id"],
+        attempt=row["attempt"],
+        fencing=row["fencing"],
+        kind=Kind(row["kind"]),
+        problem_id=row["problem_id"],
+        problem_version=row["problem_version"],
+        language=row["language"],
+        source=row["source"],
+        stdin=row["stdin"],
+        correlation_id=row["correlation_id"],
+    )
+
+
+async def persist_verdict(desk: Desk, request: PersistVerdict) -> Judged | None:
+    """Compare and set, and put the event into the outbox in the same transaction."""
+    row = await desk.tx.fetch_one(
+        "UPDATE submissions SET verdict = $1, score = $2, judged_at_ms = $3 WHERE id = $4 AND attempt = $5 AND verdict IS NULL"
+        " AND ($6 = 0 OR fencing = $6) RETURNING *",
+        request.verdict,
+        request.score,
+        desk.now_ms,
+        request.submission_id,
+        request.attempt,
+        request.fencing,
+    )
+    if row is None:
+        return await _said_before(desk, request)
+    await desk.tx.execute(
+        "INSERT INTO verdicts (submission_id, attempt, verdict, score, fencing, judge, judged_at_ms, tests, compile_output, output, judge_error)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+        request.submission_id,
+        request.attempt,
+        request.verdict,
+        request.score,
+        request.fencing,
+        request.judge,
+        desk.now_ms,
+        msgspec.json.encode(request.tests),
+        request.compile_output,
+        request.output,
+        request.judge_error,
+    )
+    judged = _judged(row)
+    await desk.post(Topic.VERDICT, judged, correlation_id=row["correlation_id"])
+    return judged
+
+
+async def _said_before(desk: Desk, request: PersistVerdict) -> Judged | None:
+    """Return the event again when the verdict that is there came from this very request, whose answer was lost."""
+    row = await desk.tx.fetch_one(
+        "SELECT s.* FROM submissions s JOIN verdicts v ON v.submission_id = s.id AND v.attempt = s.attempt"
+        " WHERE s.id = $1 AND s.attempt = $2 AND v.verdict = $3 AND v.fencing = $4 AND v.judge = $5",
+        request.submission_id,
+        request.attempt,
+        request.verdict,
+        request.fencing,
+        request.judge,
+    )
+    return None if row is None else _judged(row)
+
+
+def _judged(row: Row) -> Judged:
+    """Return the event of a judged submission's row; its change is None where no board counts it."""
+    change = None
+    if row["contest_id"] is not None and row["kind"] == Kind.SUBMISSION:
+        change = ScoreChanged(
+            contest_id=row["contest_id"],
+            submission_id=row["id"],
+            attempt=row["attempt"],
+            user_id=row["user_id"],
+            problem_id=row["problem_id"],
+            submitted_at_ms=row["submitted_at_ms"],
+            verdict=Verdict(row["verdict"]),
+            score=row["score"],
+        )
+    return Judged(
+        submission_id=row["id"],
+        attempt=row["attempt"],
+        verdict=Verdict(row["verdict"]),
+        score=row["score"],
+        change=change,
+    )
+
+
+async def rejudge(desk: Desk, request: Rejudge) -> Rejudged:
+    """Begin a new attempt for each judged submission that the request selects; those still being judged are left alone.
+
+    The old verdict counts until the new one is there: the board keeps the highest attempt that has one.
+    """
+    if request.submission_id is None and request.problem_id is None and request.contest_id is None:
+        raise Invalid("say what to judge again: submission_id, problem_id or contest_id")
+    where = (
+        "kind = 'submission' AND verdict IS NOT NULL AND ($1 IS NULL OR id = $1) AND ($2 IS NULL OR problem_id = $2)"
+        " AND ($3 IS NULL OR contest_id = $3)"
+    )
+    selector = (request.submission_id, request.problem_id, request.contest_id)
+    done = await desk.tx.fetch_one("SELECT submissions FROM rejudgings WHERE id = $1", request.rejudging_id)
+    if done is not None:
+        return Rejudged(rejudging_id=request.rejudging_id, submissions=done["submissions"])
+    row = await desk.tx.fetch_one(f"SELECT count(*) AS many FROM submissions WHERE {where}", *selector)  # noqa: S608 - constant text
+    many = 0 if row is None else int(row["many"])
+    if request.submission_id is not None and many == 0:
+        raise NotFound("no such submission, or it is still being judged")
+    if many > REJUDGE_MOST:
+        raise Invalid(f"{many} submissions at once are too many (at most {REJUDGE_MOST}): judge again by problem")
+    if request.dry_run:
+        return Rejudged(rejudging_id=None, submissions=many)
+    rows = await desk.tx.fetch(
+        "UPDATE submissions SET attempt = attempt + 1, verdict = NULL, fencing = 0, judged_at_ms = NULL, priority = $4, queued_at_ms = $5,"  # noqa: S608 - constant text
+        " problem_version = (SELECT version FROM problems WHERE problems.id = submissions.problem_id)"
+        f" WHERE {where} RETURNING id, attempt, correlation_id",
+        *selector,
+        Priority.REJUDGE,
+        desk.now_ms,
+    )
+    for each in rows:
+        await desk.post(
+            Topic.SUBMISSION,
+            JudgeRequested(submission_id=each["id"], attempt=each["attempt"]),
+            correlation_id=request.correlation_id,
+            priority=Priority.REJUDGE,
+        )
+    await desk.tx.execute(
+        "INSERT INTO rejudgings (id, requested_by, selector, submissions, created_at_ms) VALUES ($1, $2, $3, $4, $5)",
+        request.rejudging_id,
+        request.requested_by,
+        msgspec.json.encode(selector),
+        len(rows),
+        desk.now_ms,
+    )
+    await desk.audit(request.requested_by, "rejudge", request.rejudging_id, str(selector))
+    return Rejudged(rejudging_id=request.rejudging_id, submissions=len(rows))

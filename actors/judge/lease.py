@@ -1,0 +1,106 @@
+"""Leases: at most one judge works on an attempt, and none keeps it by dying.
+
+    free ──acquire──▶ held(owner) ──renew──▶ held(owner) ──release──▶ free
+                           └────────────── ttl passes ──────────────▶ free
+
+A lease saves work, it does not guard the effect: Redis may forget it. What guards the effect is the fencing number, which comes from the database, and the
+compare-and-set on (submission, attempt).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import trio
+
+from contracts.errors import CodeWarzError
+from contracts.lua import lua
+from contracts.ports import Redis
+
+TTL_S = 15.0
+RENEW_S = TTL_S / 3  # two renewals may fail before the lease is lost
+
+
+class LeaseHeld(Exception):
+    """Somebody else is judging this attempt."""
+
+
+class LeaseLost(Exception):
+    """The lease expired or went to somebody else: what was being done under it must stop."""
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A lease that this owner holds."""
+
+    redis: Redis
+    key: str
+    owner: str
+
+    async def renew(self) -> bool:
+        """Put the expiry off by TTL_S; False when it is no longer one's own."""
+        return bool(await self.redis.script(lua("lease_renew"), [self.key], [self.owner, round(TTL_S * 1000)]))
+
+    async def release(self) -> None:
+        """Give it back; nothing happens when it is somebody else's by now."""
+        await self.redis.script(lua("lease_release"), [self.key], [self.owner])
+
+
+def lease_key(submission_id: str, attempt: int) -> str:
+    """Return the key of an attempt's lease."""
+    return f"lease:{submission_id}:{attempt}"
+
+
+async def acquire(redis: Redis, submission_id: str, attempt: int, owner: str) -> Lease:
+    """Take the lease; raises LeaseHeld while another owner has it."""
+    lease = Lease(redis, lease_key(submission_id, attempt), owner)
+    if not await redis.script(lua("lease_acquire"), [lease.key], [owner, round(TTL_S * 1000)]):
+        raise LeaseHeld(lease.key)
+    return lease
+
+
+@asynccontextmanager
+async def held(redis: Redis, submission_id: str, attempt: int, owner: str) -> AsyncIterator[None]:
+    """Hold the lease while the block runs, renewing it; raises LeaseHeld at once, or LeaseLost out of the block when it goes.
+
+    Without an answer from Redis for TTL_S the lease counts as lost: by then somebody else may have it.
+    """
+    lease = await acquire(redis, submission_id, attempt, owner)
+    lost = False
+
+    async def keep(scope: trio.CancelScope) -> None:
+        nonlocal lost
+        good_until = trio.current_time() + TTL_S
+        while trio.current_time() < good_until:
+            await trio.sleep(RENEW_S)
+            asked_at = trio.current_time()
+            try:
+                with trio.move_on_at(good_until):
+                    if not await lease.renew():
+                        break
+                    good_until = asked_at + TTL_S
+            except CodeWarzError:
+                continue  # Redis is away: try again until the lease must have expired
+        lost = True
+        scope.cancel()
+
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(keep, nursery.cancel_scope, name=f"renew {lease.key}")
+            yield
+            nursery.cancel_scope.cancel()
+    finally:
+        # Also after a cancellation: a judge that stops in good order lets others begin at once.
+        with trio.move_on_after(1, shield=True):
+            await _release(lease)
+    if lost:
+        raise LeaseLost(lease.key)
+
+
+async def _release(lease: Lease) -> None:
+    try:
+        await lease.release()
+    except CodeWarzError:
+        return  # Redis is away: the lease expires by itself

@@ -1,0 +1,32 @@
+"""The verifier: reads and judges uploaded problem packages, one at a time, so that uploads never take the sandboxes from the contest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from contracts.errors import CodeWarzError, NotFound
+from contracts.messages import Request, VerifyProblem
+from contracts.ports import Judging
+from supervisor.context import Context
+
+
+@dataclass(frozen=True)
+class Verifier:
+    """Answers VerifyProblem."""
+
+    judging: Judging
+
+    async def run(self, ctx: Context[Request[Any]]) -> None:
+        """Verify one package after the other."""
+        ctx.ready()
+        async for delivery in ctx.inbox:
+            if delivery.expired:
+                continue
+            if not isinstance(delivery.message, VerifyProblem):
+                delivery.fail(NotFound(f"the judges have no answer to {type(delivery.message).__name__}"))
+                continue
+            try:
+                delivery.reply(await self.judging.verify(delivery.message.package))
+            except CodeWarzError as error:
+                delivery.fail(error)

@@ -1,0 +1,231 @@
+"""The projector: the only writer of boards, and their rebuilder.
+
+Changes come twice: over the fast path (UpdateLeaderboard) and as the outbox's event of the same verdict through the broker; applying one again changes nothing.
+A board that is not in Redis is folded from the verdict log, whoever asks for it first.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import structlog
+import trio
+
+from actors import progress
+from actors.boards import Boards, BoardView, Contest, UnknownParticipantError
+from actors.outbox import QUEUES, VERDICT_QUEUE
+from actors.service import MailboxService
+from contracts.errors import CodeWarzError, NotFound, Unavailable
+from contracts.ids import make_id
+from contracts.life import State
+from contracts.messages import (
+    BoardEvent,
+    BoardInvalidated,
+    BuildBoard,
+    Judged,
+    ParticipantsChanged,
+    Progress,
+    Request,
+    ScoreChanged,
+    UpdateLeaderboard,
+)
+from contracts.ports import Broker, BrokerDelivery, Database, Meter, Redis, Row, WallClock
+from contracts.scoring import BoardRules, Entry, Rules
+from contracts.verdicts import Verdict
+from supervisor.context import Context
+
+LOAD_TRIES = 10
+APPLY_TIMEOUT_S = 30.0
+PREFETCH = 64
+PAUSE_FIRST_S = 0.1  # before an event that could not be applied goes back to the queue
+PAUSE_CAP_S = 5.0
+
+_log = structlog.get_logger("projector")
+_decode = msgspec.json.Decoder(BoardEvent).decode
+
+
+@dataclass(frozen=True)
+class Log:
+    """What boards are folded from, as the database has it."""
+
+    database: Database
+
+    async def contest(self, contest_id: str) -> Contest | None:
+        """Return what a board needs to know of its contest."""
+        row = await self.database.fetch_one("SELECT * FROM contests WHERE id = $1", contest_id)
+        if row is None:
+            return None
+        rules = BoardRules(Rules(row["rules"]), row["starts_at_ms"], row["ends_at_ms"], row["freezes_at_ms"])
+        return Contest(contest_id, rules, row["version"])
+
+    async def names(self, contest_id: str) -> dict[str, str]:
+        """Return the participants' usernames by identifier."""
+        rows = await self.database.fetch(
+            "SELECT u.id, u.username FROM registrations r JOIN users u ON u.id = r.user_id WHERE r.contest_id = $1",
+            contest_id,
+        )
+        return {row["id"]: row["username"] for row in rows}
+
+    async def entries(self, contest_id: str, user_id: str | None = None) -> list[Entry]:
+        """Return the contest's verdict log (of one user): for each submission its newest attempt that has a verdict."""
+        rows = await self.database.fetch(
+            "SELECT s.id, s.user_id, s.problem_id, s.submitted_at_ms, v.attempt, v.verdict, v.score FROM submissions s"
+            " JOIN verdicts v ON v.submission_id = s.id WHERE s.contest_id = $1 AND s.kind = 'submission' AND ($2 = '' OR s.user_id = $2)"
+            " AND v.attempt = (SELECT max(w.attempt) FROM verdicts w WHERE w.submission_id = s.id)",
+            contest_id,
+            user_id or "",
+        )
+        return [_entry(row) for row in rows]
+
+    async def problems(self, contest_id: str) -> list[str]:
+        """Return the contest's problems."""
+        rows = await self.database.fetch("SELECT problem_id FROM contest_problems WHERE contest_id = $1", contest_id)
+        return [row["problem_id"] for row in rows]
+
+
+@dataclass(frozen=True)
+class Projector:
+    """Answers UpdateLeaderboard and BuildBoard, and takes the outbox's events from its intake; one after the other."""
+
+    boards: Boards
+    log: Log
+    redis: Redis
+    clock: WallClock
+    rng: random.Random
+    meter: Meter
+
+    async def run(self, ctx: Context[Request[Any] | BoardEvent]) -> None:
+        """Apply one message after the other; the reply comes after the effect."""
+        ctx.ready()
+        async for delivery in ctx.inbox:
+            try:
+                await self._handle(delivery.message)
+            except CodeWarzError as error:
+                delivery.fail(error)
+            else:
+                delivery.reply(None)
+
+    async def _handle(self, message: Request[Any] | BoardEvent) -> None:
+        match message:
+            case UpdateLeaderboard(event=judged):
+                await self._judged(judged)
+            case Judged():
+                await self._judged(message)
+            case ParticipantsChanged():
+                await self._participant(message.contest_id, message.user_id)
+            case BoardInvalidated():
+                await self._build(message.contest_id)
+            case BuildBoard():
+                if message.afresh or await self.boards.contest_version(message.contest_id) is None:
+                    await self._build(message.contest_id)
+            case _:
+                raise NotFound(f"the leaderboard has no answer to {type(message).__name__}")
+
+    async def _judged(self, judged: Judged) -> None:
+        """Apply what a verdict changes, and tell whoever watches the submission."""
+        if judged.change is not None:
+            await self._change(judged.change)
+        step = Progress(
+            submission_id=judged.submission_id,
+            attempt=judged.attempt,
+            seq=1 << 30,
+            state=State.JUDGED,
+            verdict=judged.verdict,
+            score=judged.score,
+        )
+        await progress.announce(self.redis, step)
+
+    async def _change(self, change: ScoreChanged) -> None:
+        started = trio.current_time()
+        entry = Entry(
+            change.submission_id,
+            change.attempt,
+            change.user_id,
+            change.problem_id,
+            change.submitted_at_ms,
+            change.verdict,
+            change.score,
+        )
+        try:
+            if not await self.boards.apply(change.contest_id, change.user_id, [entry]):
+                await self._build(change.contest_id)
+        except UnknownParticipantError:
+            await self._participant(change.contest_id, change.user_id)
+        self.meter.observe("projection_seconds", trio.current_time() - started)
+
+    async def _participant(self, contest_id: str, user_id: str) -> None:
+        """Make the board agree with the database about one contestant: on it with all they did, or not on it."""
+        names = await self.log.names(contest_id)
+        if user_id not in names:
+            await self.boards.remove(contest_id, user_id, await self.log.problems(contest_id))
+            return
+        entries = await self.log.entries(contest_id, user_id)
+        if not await self.boards.apply(contest_id, user_id, entries, username=names[user_id]):
+            await self._build(contest_id)
+
+    async def _build(self, contest_id: str) -> None:
+        """Fold both views from the log; again when somebody wrote to one meanwhile."""
+        for view in BoardView:
+            for _ in range(LOAD_TRIES):
+                writes = await self.boards.writes(contest_id, view)
+                contest = await self.log.contest(contest_id)
+                if contest is None:
+                    raise NotFound("no such contest")
+                names, entries = await self.log.names(contest_id), await self.log.entries(contest_id)
+                epoch = make_id(self.clock.now_ms(), self.rng)
+                if await self.boards.load(contest, view, names, entries, writes=writes, epoch=epoch):
+                    break
+            else:
+                raise Unavailable("the board changes faster than it can be rebuilt: try again", retry_after_s=1)
+        _log.info("board_built", contest=contest_id)
+        self.meter.count("boards_built")
+
+
+@dataclass(frozen=True)
+class VerdictIntake:
+    """Takes the outbox's events off the queue and has the projector apply them; acknowledged after the effect."""
+
+    broker: Broker
+    project: MailboxService
+
+    async def run(self, ctx: Context[None]) -> None:
+        """Consume until cancelled; what is not acknowledged comes again, which does no harm."""
+        await self.broker.declare(QUEUES)
+        async with (
+            self.broker.consume(VERDICT_QUEUE.name, prefetch=PREFETCH) as deliveries,
+            trio.open_nursery() as nursery,
+        ):
+            ctx.ready()
+            async for delivery in deliveries:
+                nursery.start_soon(self._settle, delivery, name=f"settle {delivery.message.message_id}")
+
+    async def _settle(self, delivery: BrokerDelivery) -> None:
+        try:
+            event = _decode(delivery.message.body)
+        except msgspec.MsgspecError as error:
+            _log.error("unreadable_message", message=delivery.message.message_id, error=str(error))
+            await delivery.reject()
+            return
+        try:
+            await self.project(event, timeout=APPLY_TIMEOUT_S)
+        except CodeWarzError as error:
+            _log.warning("projection_failed", message=delivery.message.message_id, error=error.detail)
+            await trio.sleep(min(PAUSE_FIRST_S * 2**delivery.delivery_count, PAUSE_CAP_S))
+            await delivery.nack()
+        else:
+            await delivery.ack()
+
+
+def _entry(row: Row) -> Entry:
+    return Entry(
+        row["id"],
+        row["attempt"],
+        row["user_id"],
+        row["problem_id"],
+        row["submitted_at_ms"],
+        Verdict(row["verdict"]),
+        row["score"],
+    )
