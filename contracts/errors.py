@@ -126,9 +126,3 @@ class Duplicate(Conflict):
     def __init__(self, detail: str, constraint: str) -> None:
         super().__init__(detail)
         self.constraint = constraint
-
-
-class SandboxBroken(CodeWarzError):
-    """A sandbox misbehaved. It says nothing about the program: destroy the sandbox and judge again in another."""
-
-    code = "sandbox_broken"

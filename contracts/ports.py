@@ -261,13 +261,14 @@ class Passwords(Protocol):
 
 
 class Judgement(msgspec.Struct, frozen=True, kw_only=True):
-    """What judging one attempt came to. ``output`` is a run's own output; scores in hundredths."""
+    """What judging one attempt came to. ``output`` is a run's own output; scores in hundredths; ``judge_error`` tells staff why it is JE."""
 
     verdict: Verdict
     score: int = 0
     tests: tuple[TestResult, ...] = ()
     compile_output: str = ""
     output: str = ""
+    judge_error: str = ""
 
 
 class Witness(Protocol):
@@ -286,7 +287,7 @@ class Judging(Protocol):
         ...
 
     async def judge(self, work: Work, blob: ProblemBlob, witness: Witness) -> Judgement:
-        """Judge one attempt in a fresh sandbox; raises SandboxBroken when the sandbox misbehaved: that says nothing about the code."""
+        """Judge one attempt in a fresh sandbox, again in another one when it misbehaved; the third time the verdict is JE."""
         ...
 
     async def verify(self, package: bytes) -> Verification:

@@ -18,7 +18,7 @@ import trio
 
 from actors import progress
 from actors.judge.lease import LeaseHeld, LeaseLost, held
-from contracts.errors import CodeWarzError, NotFound, SandboxBroken, Unavailable
+from contracts.errors import CodeWarzError, NotFound, Unavailable
 from contracts.life import State
 from contracts.messages import (
     GetProblem,
@@ -36,7 +36,6 @@ from contracts.ports import Judgement, Judging, Meter, Redis, Rpc
 from contracts.verdicts import TestResult, Verdict
 from supervisor.context import Context
 
-SANDBOX_TRIES = 3
 CORE_TIMEOUT_S = 10.0
 CORE_PATIENCE_S = 30.0  # how long core may be away before the attempt goes back to the queue
 LEADERBOARD_TIMEOUT_S = 2.0
@@ -117,7 +116,7 @@ class Worker:
 
     async def _attempt(self, work: Work, owner: str) -> None:
         started = trio.current_time()
-        judgement, error = await self._try_sandboxes(work)
+        judgement = await self._in_sandbox(work)
         verdict = PersistVerdict(
             submission_id=work.submission_id,
             attempt=work.attempt,
@@ -128,7 +127,7 @@ class Worker:
             compile_output=judgement.compile_output,
             output=judgement.output,
             judge=owner,
-            judge_error=error,
+            judge_error=judgement.judge_error,
         )
         judged = await self._patiently(verdict)
         if judged is not None:
@@ -151,21 +150,12 @@ class Worker:
         except CodeWarzError as error:
             _log.warning("fast_path_failed", submission=judged.submission_id, error=error.detail)
 
-    async def _try_sandboxes(self, work: Work) -> tuple[Judgement, str]:
-        """Judge, in another sandbox when one broke; the third time it is a judge error, with the reason for staff."""
+    async def _in_sandbox(self, work: Work) -> Judgement:
         try:
             blob = await self._patiently_problem(work)
         except NotFound as missing:
-            return Judgement(verdict=Verdict.JE), missing.detail
-        reasons: list[str] = []
-        for _ in range(SANDBOX_TRIES):
-            try:
-                return await self.judging.judge(work, blob, _Reporter(self.redis, work)), ""
-            except SandboxBroken as broken:
-                _log.warning("sandbox_broken", submission=work.submission_id, error=broken.detail)
-                self.meter.count("sandboxes_broken")
-                reasons.append(broken.detail)
-        return Judgement(verdict=Verdict.JE), "; ".join(reasons)
+            return Judgement(verdict=Verdict.JE, judge_error=missing.detail)
+        return await self.judging.judge(work, blob, _Reporter(self.redis, work))
 
     async def _patiently_problem(self, work: Work) -> ProblemBlob:
         return await _again_until(

@@ -1,0 +1,130 @@
+"""Settings: environment variables ``CODEWARZ_…`` and ``.env``. A bad one stops the start with one clear line."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from contracts.errors import Invalid
+
+SCHEMES = {
+    "database": ("sqlite",),
+    "redis": ("memory",),
+    "broker": ("memory",),
+    "rpc": ("local",),
+    "sandbox": ("bwrap",),
+}
+SECRET_BYTES = 32
+
+
+class Settings(BaseSettings):
+    """Every setting with its default; the description is what ``codewarz doctor`` and ``.env.example`` say of it."""
+
+    model_config = SettingsConfigDict(env_prefix="CODEWARZ_", env_file=".env", extra="ignore")
+
+    http: str = Field("127.0.0.1:8080", description="address and port of the web server")
+    data: Path = Field(Path(".codewarz"), description="folder for the database, the secret and the control socket")
+    database: str = Field("", description="database URL; empty: sqlite in the data folder")
+    redis: str = Field("memory://", description="redis URL")
+    broker: str = Field("memory://", description="broker URL")
+    rpc: str = Field("local://", description="rpc URL")
+    sandbox: str = Field("bwrap://", description="sandbox URL")
+    workers: int = Field(10, ge=1, le=512, description="judge workers, which is also the most sandboxes at once")
+    admin_username: str = Field(
+        "admin", min_length=2, max_length=32, description="administrator, made at the first start"
+    )
+    admin_password: SecretStr = Field(
+        SecretStr(""), description="the administrator's password; empty: a random one is printed once"
+    )
+    secret: SecretStr = Field(
+        SecretStr(""),
+        description="signs sessions, at least 32 characters; empty: generated and kept in the data folder",
+    )
+    demo: bool = Field(True, description="make a running demo contest when there is no contest yet")
+    demo_contestants: int = Field(6, ge=0, le=50, description="simulated contestants in the demo contest; 0: none")
+    secure_cookies: bool = Field(False, description="send cookies over HTTPS only: switch it on behind TLS")
+    public_metrics: bool = Field(False, description="serve /metrics to everybody instead of this machine only")
+    log: str = Field("text", pattern="^(text|json)$", description="log lines for people (text) or machines (json)")
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="least level that is logged")
+
+    @field_validator("database", "redis", "broker", "rpc", "sandbox")
+    @classmethod
+    def _known_scheme(cls, value: str, info: object) -> str:
+        name = getattr(info, "field_name", "")
+        scheme = urlsplit(value).scheme
+        if value and scheme not in SCHEMES[name]:
+            known = " or ".join(f"{each}://" for each in SCHEMES[name])
+            raise ValueError(f"{value!r} is not known here: use {known}")
+        return value
+
+    @field_validator("http")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        host, separator, port = value.rpartition(":")
+        if not separator or not host or not port.isdecimal() or int(port) > 65535:
+            raise ValueError(f"{value!r} is not an address and a port, such as 127.0.0.1:8080")
+        return value
+
+    @field_validator("secret")
+    @classmethod
+    def _long_enough(cls, value: SecretStr) -> SecretStr:
+        if value.get_secret_value() and len(value.get_secret_value()) < SECRET_BYTES:
+            raise ValueError(f"needs at least {SECRET_BYTES} characters")
+        return value
+
+    @property
+    def database_url(self) -> str:
+        """The database's URL, by default SQLite in the data folder."""
+        return self.database or f"sqlite:///{self.data.absolute() / 'codewarz.db'}"
+
+    @property
+    def socket(self) -> Path:
+        """The control socket."""
+        return self.data / "control.sock"
+
+    def make_data_folder(self) -> None:
+        """Make the data folder for its owner only."""
+        self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def secret_bytes(self) -> bytes:
+        """Return the secret; generated and kept in the data folder (0600) when none is set."""
+        given = self.secret.get_secret_value()
+        if given:
+            return given.encode()
+        path = self.data / "secret"
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            return path.read_bytes()
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secrets.token_hex(SECRET_BYTES).encode())
+            file.flush()
+            os.fsync(file.fileno())
+        return path.read_bytes()
+
+
+def load() -> Settings:
+    """Read the settings; Invalid with one line per bad one."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = [
+            f"CODEWARZ_{'_'.join(str(part) for part in each['loc']).upper()}: {each['msg'].removeprefix('Value error, ')}"
+            for each in error.errors(include_input=False, include_url=False)
+        ]
+        raise Invalid("; ".join(lines)) from None
+
+
+def example() -> str:
+    """Return the text of ``.env.example``: every setting with its default, commented out."""
+    lines = ["# Settings of CodeWarz. Copy to .env and change what you need; the environment wins over this file.", ""]
+    for name, field in Settings.model_fields.items():
+        default = field.default.get_secret_value() if isinstance(field.default, SecretStr) else field.default
+        text = str(default).lower() if isinstance(default, bool) else default
+        lines += [f"# {field.description}", f"# CODEWARZ_{name.upper()}={text}", ""]
+    return "\n".join(lines).rstrip() + "\n"
