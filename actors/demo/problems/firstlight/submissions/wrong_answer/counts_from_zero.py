@@ -1,0 +1,2 @@
+m, t, k = map(int, input().split())
+print(k * (t // m))
