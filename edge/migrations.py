@@ -1,0 +1,114 @@
+"""Numbered migrations: ``NNNN_name.sql`` in the shared dialect, ``NNNN_name.sqlite.sql`` and ``NNNN_name.postgres.sql`` where the dialects part.
+
+Rule 1: numbers run 1, 2, 3 … without a gap. One number is one change: its shared file and its dialect's file, applied in this order in one transaction together
+        with its row in ``schema_migrations``.
+Rule 2: what was applied never changes: its checksum is compared at each start.
+Rule 3: a program older than the database refuses to touch it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from contracts.errors import Unavailable
+from contracts.ports import Database, WallClock
+from edge.dialect import split_statements
+
+Dialect = Literal["sqlite", "postgres"]
+_FILE = re.compile(r"(?P<version>\d{4})_(?P<name>[a-z0-9_]+)(?:\.(?P<dialect>sqlite|postgres))?\.sql\Z")
+_TABLE = (
+    "CREATE TABLE IF NOT EXISTS schema_migrations ("
+    "version INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at_ms BIGINT NOT NULL)"
+)
+
+
+class MigrationError(Unavailable):
+    """The database and the program do not fit together; the sentence says what to do. Nothing was changed."""
+
+    code = "migration_refused"
+
+
+class Migration(msgspec.Struct, frozen=True, kw_only=True):
+    """One numbered change. ``checksum`` is over its text, with line ends made equal."""
+
+    version: int
+    name: str
+    checksum: str
+    statements: tuple[str, ...]
+
+
+def load_migrations(folder: Path, dialect: Dialect) -> list[Migration]:
+    """Read the folder's migrations for one dialect, in order; raise MigrationError on a gap, two names for a number, or a file named otherwise."""
+    found: dict[int, tuple[str, dict[str, str]]] = {}
+    for path in sorted(folder.glob("*.sql")):
+        match = _FILE.match(path.name)
+        if match is None:
+            raise MigrationError(f"{path.name} is no migration: call it 0001_what_it_does.sql (or .sqlite.sql)")
+        version, name = int(match["version"]), match["name"]
+        known, texts = found.setdefault(version, (name, {}))
+        if known != name:
+            raise MigrationError(
+                f"migration {version} has two names, {known} and {name}: give one the next free number"
+            )
+        texts[match["dialect"] or "shared"] = path.read_text(encoding="utf-8")  # newlines become "\n" here
+    migrations = []
+    for expected, (version, (name, texts)) in enumerate(sorted(found.items()), start=1):
+        if version != expected:
+            raise MigrationError(f"migration {expected} is missing: numbers run without a gap, and {version} is next")
+        parts = [texts[kind] for kind in ("shared", dialect) if kind in texts]
+        checksum = hashlib.sha256("\0".join(parts).encode()).hexdigest()
+        statements = tuple(each for part in parts for each in split_statements(part))
+        migrations.append(Migration(version=version, name=name, checksum=checksum, statements=statements))
+    return migrations
+
+
+async def migrate(database: Database, migrations: Sequence[Migration], clock: WallClock) -> list[Migration]:
+    """Apply what is missing, in order, each in a transaction of its own; return what was applied.
+
+    Raises MigrationError when an applied migration differs from the program's or is unknown to it. A migration that fails is undone and its error passes through.
+    """
+    await database.execute(_TABLE)
+    applied = {
+        row["version"]: row for row in await database.fetch("SELECT version, name, checksum FROM schema_migrations")
+    }
+    known = {each.version: each for each in migrations}
+    for version in sorted(applied):
+        row, migration = applied[version], known.get(version)
+        if migration is None:
+            raise MigrationError(
+                f"the database is at migration {max(applied)} ({applied[max(applied)]['name']}) and this program knows "
+                f"{max(known, default=0)}: start the newer program, or restore the backup made before its first start"
+            )
+        if row["checksum"] != migration.checksum:
+            raise MigrationError(
+                f"migration {version} ({migration.name}) was changed after it was applied: restore its text and put the "
+                "change into a new migration"
+            )
+    done = []
+    for migration in migrations:
+        if migration.version not in applied and await _apply(database, migration, clock):
+            done.append(migration)
+    return done
+
+
+async def _apply(database: Database, migration: Migration, clock: WallClock) -> bool:
+    async with database.transaction() as transaction:
+        claimed = await transaction.execute(
+            "INSERT INTO schema_migrations (version, name, checksum, applied_at_ms) VALUES ($1, $2, $3, $4) "
+            "ON CONFLICT (version) DO NOTHING",
+            migration.version,
+            migration.name,
+            migration.checksum,
+            clock.now_ms(),
+        )
+        if not claimed:
+            return False  # another process that started at the same time has applied it
+        for statement in migration.statements:
+            await transaction.execute(statement)
+    return True
