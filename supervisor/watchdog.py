@@ -1,0 +1,90 @@
+"""Liveness is progress, not a heartbeat: two detectors of being stuck.
+
+A wedged actor: messages wait in its mailbox and it has received none for too long (`MailboxWatch`, in Trio, on the Trio
+clock, without polling: it sleeps until the earliest time at which a mailbox could be wedged).
+
+A blocked loop: something holds the Trio thread, so that no task runs at all (`LoopWatch`, an OS thread that watches a
+tick). The only thread of this package, and optional: leave it out under simulation.
+"""
+
+import math
+from typing import Any
+
+import trio
+
+from supervisor.events import Kind
+from supervisor.mailbox import Mailbox
+from supervisor.node import Branch, Leaf, Node
+from supervisor.policy import Happened, Phase, What
+from supervisor.spec import Pool
+
+
+class MailboxWatch:
+    """Finds actors and pools that do not read although messages wait."""
+
+    def __init__(self) -> None:
+        self._stirred = trio.Event()
+        self._wedged: dict[str, float] = {}
+        """Path -> the Trio time since when, for those already reported."""
+
+    def stir(self) -> None:
+        """A mailbox is no longer empty, or an actor has become ready: look again."""
+        self._stirred.set()
+
+    def is_wedged(self, node: Node) -> bool:
+        """Reported, and no progress since."""
+        since = _stalled_since(node)
+        return since is not None and self._wedged.get(node.path) == since
+
+    async def run(self, root: Branch) -> None:
+        """Watch until cancelled."""
+        watched: list[Mailbox[Any]] = []
+        while True:
+            self._stirred = trio.Event()
+            due = math.inf
+            for node in root.walk():
+                mailbox, after_s = _watched(node)
+                if mailbox is None or after_s is None:
+                    continue
+                if mailbox not in watched:
+                    mailbox.on_stir(self.stir)
+                    watched.append(mailbox)
+                due = min(due, self._look(node, after_s))
+            with trio.move_on_at(due):
+                await self._stirred.wait()
+
+    def _look(self, node: Node, after_s: float) -> float:
+        """Report it if it is wedged; else return when it would be."""
+        since = _stalled_since(node)
+        if since is None or self._wedged.get(node.path) == since:
+            return math.inf
+        if trio.current_time() < since + after_s:
+            return since + after_s
+        self._wedged[node.path] = since
+        mailbox, _ = _watched(node)
+        waiting = 0 if mailbox is None else mailbox.statistics().depth
+        where = ", ".join(f"{leaf.name} at {leaf.waits_at()}" for leaf in node.leaves_alive())
+        node.emit(Kind.WEDGED, f"{waiting} messages wait and none was received for {after_s:g} s; {where}")
+        if isinstance(node, Leaf) and node.spec.restart_when_wedged and node.parent is not None:
+            node.parent.apply(Happened(What.WEDGED, node.name))
+        if isinstance(node, Branch) and isinstance(node.spec, Pool) and node.spec.restart_when_wedged:
+            for leaf in list(node.leaves_alive()):
+                node.apply(Happened(What.WEDGED, leaf.name))
+        return math.inf
+
+
+def _watched(node: Node) -> tuple[Mailbox[Any] | None, float | None]:
+    if isinstance(node, Leaf) or (isinstance(node, Branch) and isinstance(node.spec, Pool)):
+        return node.spec.mailbox, node.spec.wedged_after_s
+    return None, None
+
+
+def _stalled_since(node: Node) -> float | None:
+    """Since when it could have received and did not; None when nothing waits or it is not running."""
+    mailbox, _ = _watched(node)
+    if mailbox is None or mailbox.stalled_since is None or node.parent is None:
+        return None
+    state = node.parent.state.child(node.name)
+    if state is None or state.phase is not Phase.RUNNING:
+        return None
+    return max(mailbox.stalled_since, state.running_since)
