@@ -71,7 +71,7 @@ def load_migrations(folder: Path, dialect: Dialect) -> list[Migration]:
 async def migrate(database: Database, migrations: Sequence[Migration], clock: WallClock) -> list[Migration]:
     """Apply what is missing, in order, each in a transaction of its own; return what was applied.
 
-    Raises MigrationError when an applied migration differs from the program's or is unknown to it. A migration that fails is undone and its error passes through.
+    Raises MigrationError when an applied migration differs from the program's or is unknown to it. One that fails is undone, and its error passes through.
     """
     await database.execute(_TABLE)
     applied = {
@@ -90,11 +90,8 @@ async def migrate(database: Database, migrations: Sequence[Migration], clock: Wa
                 f"migration {version} ({migration.name}) was changed after it was applied: restore its text and put the "
                 "change into a new migration"
             )
-    done = []
-    for migration in migrations:
-        if migration.version not in applied and await _apply(database, migration, clock):
-            done.append(migration)
-    return done
+    missing = [each for each in migrations if each.version not in applied]
+    return [each for each in missing if await _apply(database, each, clock)]
 
 
 async def _apply(database: Database, migration: Migration, clock: WallClock) -> bool:
