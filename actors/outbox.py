@@ -1,7 +1,8 @@
 """The outbox: what core committed reaches the broker at least once, what it did not commit never.
 
 The *listener* turns the database's notifications into one conflated wake-up; the *relay* claims rows, publishes them outside any transaction and
-marks them after the confirm. Nobody polls: with nothing to do the relay sleeps until the earliest row that waits for its time (a retry, or the claim of a relay that died).
+marks them after the confirm. Nobody polls: with nothing to do the relay sleeps until the earliest row that waits for its time (a retry, or the claim
+of a relay that died).
 """
 
 from __future__ import annotations
@@ -40,7 +41,12 @@ SUBMISSION_QUEUE = Queue(
 VERDICT_QUEUE = Queue(
     name="verdict.queue", routing_key=Topic.VERDICT, dead_letter_queue="verdict.dlq", delivery_limit=20
 )
-QUEUES: Sequence[Queue] = (SUBMISSION_QUEUE, VERDICT_QUEUE)
+QUEUES: Sequence[Queue] = (
+    SUBMISSION_QUEUE,
+    VERDICT_QUEUE,
+    Queue(name="submission.dlq", routing_key="submission.dlq"),
+    Queue(name="verdict.dlq", routing_key="verdict.dlq"),
+)
 
 _log = structlog.get_logger("outbox")
 

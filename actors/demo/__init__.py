@@ -1,1 +1,1 @@
-"""actors/demo."""
+"""The demo contest: its problems (``problems/``, standard packages), the actor that makes it, and simulated contestants that make the board move."""

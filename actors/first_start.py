@@ -1,0 +1,63 @@
+"""What a new installation needs once: an administrator, and (unless switched off) a demo contest to look at."""
+
+from __future__ import annotations
+
+import random
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from contracts.ids import make_id
+from contracts.messages import CreateUser, Role, SetPassword
+from contracts.ports import Database, Passwords, Rpc, WallClock
+from supervisor.context import Context
+
+CORE_TIMEOUT_S = 30.0
+PASSWORD_BYTES = 12
+
+_log = structlog.get_logger("first_start")
+
+
+@dataclass(frozen=True)
+class Administrator:
+    """Sees to it that the administrator exists; with a password set, that it is the one set."""
+
+    username: str
+    password: str
+    database: Database
+    passwords: Passwords
+    rpc: Rpc
+    clock: WallClock
+    rng: random.Random
+    tell: Callable[[str], None]  # shows a generated password, once, on the console and never in a log
+
+    async def run(self, ctx: Context[None]) -> None:
+        """Make the account, or bring its password up to date, and end."""
+        row = await self.database.fetch_one(
+            "SELECT id, role, password_hash FROM users WHERE username_key = $1", self.username.lower()
+        )
+        if row is None:
+            await self._create()
+        elif row["role"] != Role.ADMIN:
+            _log.error(
+                "administrator_name_taken", username=self.username, mend="set CODEWARZ_ADMIN_USERNAME to another"
+            )
+        elif self.password and not await self.passwords.verify(row["password_hash"], self.password):
+            encoded = await self.passwords.hash(self.password)
+            await self.rpc.call("core", SetPassword(user_id=row["id"], password_hash=encoded), timeout=CORE_TIMEOUT_S)
+        ctx.ready()
+
+    async def _create(self) -> None:
+        password = self.password or secrets.token_urlsafe(PASSWORD_BYTES)
+        request = CreateUser(
+            user_id=make_id(self.clock.now_ms(), self.rng),
+            username=self.username,
+            email=f"{self.username}@localhost",
+            password_hash=await self.passwords.hash(password),
+            role=Role.ADMIN,
+        )
+        await self.rpc.call("core", request, timeout=CORE_TIMEOUT_S)
+        if not self.password:
+            self.tell(f"administrator: {self.username}   password: {password}   (shown only now)")

@@ -1,0 +1,231 @@
+"""The tree of CodeWarz, and the only place (with ``cli``) that picks concrete edges.
+
+    codewarz            rest_for_one: what stands on an edge goes down after it, in order
+    ├── edges           one_for_one   database · redis · broker · rpc · telemetry
+    ├── core            rest_for_one  core · relay · outbox_listener · sweeper · administrator
+    ├── leaderboard     rest_for_one  projector · verdict_intake
+    ├── judge           rest_for_one  sandboxes · workers (pool) · intake · verifier
+    ├── demo            one_for_one   contest · contestants
+    └── gateway         one_for_one   sse_hub · http
+
+Start order is dependency order: the relay stands before the listener that wakes it, the workers before the intake that feeds them.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import trio
+
+from actors.boards import Boards
+from actors.core.actor import Core, CoreService
+from actors.demo.contest import DemoContest
+from actors.demo.contestants import Contestants
+from actors.first_start import Administrator
+from actors.judge.intake import Intake
+from actors.judge.verifier import Verifier
+from actors.judge.worker import ProblemCache, Worker
+from actors.outbox import QUEUES, Listener, Relay, Scan
+from actors.projector import Log, Projector, VerdictIntake
+from actors.service import MailboxService
+from actors.settings import Settings
+from actors.sweeper import Sweeper
+from contracts.messages import BoardEvent, JudgeRequested, Request
+from contracts.ports import Broker, Database, Handler, Judging, Meter, Passwords, Redis, Rpc, WallClock
+from supervisor import Actor, Context, Mailbox, Overflow, Pool, Restart, Strategy, Supervisor
+
+CORE_MAILBOX = 1024
+PROJECTOR_MAILBOX = 1024
+VERIFIER_MAILBOX = 4
+WORKER_GRACE_S = 5.0  # to finish the submission in hand; after that it goes back to the queue
+GAUGES_EVERY_S = 5.0
+
+Run = Callable[[Context[Any]], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """One process's ports, and the sources of time and chance."""
+
+    database: Database
+    redis: Redis
+    broker: Broker
+    rpc: Rpc
+    judging: Judging
+    passwords: Passwords
+    meter: Meter
+    clock: WallClock
+    rng: random.Random
+
+
+@dataclass(frozen=True)
+class Edge:
+    """An edge's actor: ``run`` holds the neighbour open for as long as it lives."""
+
+    name: str
+    run: Run
+
+
+class Mailboxes:
+    """The mailboxes between the actors; they outlive every incarnation."""
+
+    def __init__(self, workers: int) -> None:
+        self.core: Mailbox[Request[Any]] = Mailbox("core", CORE_MAILBOX, Overflow.REFUSE)
+        self.relay: Mailbox[Scan] = Mailbox("relay", 1, Overflow.CONFLATE, conflate_key=type)
+        self.projector: Mailbox[Request[Any] | BoardEvent] = Mailbox("projector", PROJECTOR_MAILBOX)
+        self.workers: Mailbox[JudgeRequested] = Mailbox("workers", workers)
+        self.verifier: Mailbox[Request[Any]] = Mailbox("verifier", VERIFIER_MAILBOX, Overflow.REFUSE)
+
+
+def build(
+    settings: Settings,
+    with_: Neighbours,
+    *,
+    edges: tuple[Edge, ...],
+    sandboxes: Run,
+    gateway: tuple[Actor, ...],
+    tell: Callable[[str], None],
+    name: str = "codewarz",
+) -> Supervisor:
+    """Describe the whole tree for one process. Nothing runs yet."""
+    mailboxes = Mailboxes(settings.workers)
+    parts = [
+        _edges(with_, mailboxes, edges),
+        _core(settings, with_, mailboxes, tell),
+        _leaderboard(with_, mailboxes),
+        _judge(settings, with_, mailboxes, sandboxes, name),
+    ]
+    if settings.demo:
+        parts.append(_demo(settings, with_))
+    parts.append(Supervisor("gateway", gateway))
+    return Supervisor(name, tuple(parts), Strategy.REST_FOR_ONE)
+
+
+def _edges(with_: Neighbours, mailboxes: Mailboxes, edges: tuple[Edge, ...]) -> Supervisor:
+    services: dict[str, Handler] = {
+        "core": CoreService(with_.database, mailboxes.core.address),
+        "leaderboard": MailboxService(mailboxes.projector.address),
+        "judge": MailboxService(mailboxes.verifier.address),
+    }
+
+    async def serve(ctx: Context[None]) -> None:
+        async with (
+            with_.rpc.serve("core", services["core"]),
+            with_.rpc.serve("leaderboard", services["leaderboard"]),
+            with_.rpc.serve("judge", services["judge"]),
+        ):
+            ctx.ready()
+            await ctx.draining.wait()
+
+    held = [Actor(edge.name, edge.run) for edge in edges]
+    return Supervisor("edges", (*held, Actor("rpc", serve), Actor("telemetry", _Gauges(with_).run, grace_s=0)))
+
+
+def _core(settings: Settings, with_: Neighbours, mailboxes: Mailboxes, tell: Callable[[str], None]) -> Supervisor:
+    boards, log = Boards(with_.redis, with_.clock), Log(with_.database)
+    core = Core(with_.database, with_.clock, with_.rng)
+    relay = Relay(with_.database, with_.broker, with_.clock, with_.rng, with_.meter)
+    listener = Listener(with_.database, mailboxes.relay.address)
+    sweeper = Sweeper(
+        with_.database, with_.broker, with_.redis, with_.rpc, boards, log, with_.clock, with_.rng, with_.meter
+    )
+    administrator = Administrator(
+        settings.admin_username,
+        settings.admin_password.get_secret_value(),
+        with_.database,
+        with_.passwords,
+        with_.rpc,
+        with_.clock,
+        with_.rng,
+        tell,
+    )
+    return Supervisor(
+        "core",
+        (
+            Actor("core", core.run, mailboxes.core),
+            Actor("relay", relay.run, mailboxes.relay),
+            Actor("outbox_listener", listener.run, grace_s=0),
+            Actor("sweeper", sweeper.run, grace_s=0),
+            Actor("administrator", administrator.run, restart=Restart.TRANSIENT),
+        ),
+        Strategy.REST_FOR_ONE,
+    )
+
+
+def _leaderboard(with_: Neighbours, mailboxes: Mailboxes) -> Supervisor:
+    projector = Projector(
+        Boards(with_.redis, with_.clock), Log(with_.database), with_.redis, with_.clock, with_.rng, with_.meter
+    )
+    intake = VerdictIntake(with_.broker, MailboxService(mailboxes.projector.address))
+    return Supervisor(
+        "leaderboard",
+        (
+            Actor("projector", projector.run, mailboxes.projector),
+            Actor("verdict_intake", intake.run, grace_s=0),
+        ),
+        Strategy.REST_FOR_ONE,
+    )
+
+
+def _judge(settings: Settings, with_: Neighbours, mailboxes: Mailboxes, sandboxes: Run, name: str) -> Supervisor:
+    worker = Worker(name, with_.redis, with_.rpc, with_.judging, with_.meter, ProblemCache())
+    intake = Intake(
+        name,
+        with_.broker,
+        with_.redis,
+        with_.rpc,
+        mailboxes.workers.address,
+        prefetch=settings.workers,
+        offers=with_.judging.offers(),
+    )
+    return Supervisor(
+        "judge",
+        (
+            Actor("sandboxes", sandboxes, grace_s=0),
+            Pool(
+                "workers",
+                worker.run,
+                size=settings.workers,
+                most=settings.workers,
+                mailbox=mailboxes.workers,
+                grace_s=WORKER_GRACE_S,
+                wedged_after_s=None,  # a judging may take minutes; what waits meanwhile is bounded by the prefetch
+            ),
+            Actor("intake", intake.run, grace_s=0),
+            Actor("verifier", Verifier(with_.judging).run, mailboxes.verifier, grace_s=0, wedged_after_s=None),
+        ),
+        Strategy.REST_FOR_ONE,
+    )
+
+
+def _demo(settings: Settings, with_: Neighbours) -> Supervisor:
+    contest = DemoContest(with_.database, with_.rpc, with_.clock, with_.rng)
+    contestants = Contestants(settings.demo_contestants, with_.database, with_.redis, with_.rpc, with_.clock, with_.rng)
+    return Supervisor(
+        "demo",
+        (
+            Actor("contest", contest.run, restart=Restart.TRANSIENT),
+            Actor("contestants", contestants.run, restart=Restart.TRANSIENT, grace_s=0),
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class _Gauges:
+    """Keeps the gauges that nobody can compute at the moment of a scrape."""
+
+    with_: Neighbours
+
+    async def run(self, ctx: Context[None]) -> None:
+        """Look at the queues every GAUGES_EVERY_S seconds."""
+        await self.with_.broker.declare(QUEUES)
+        ctx.ready()
+        while True:
+            for queue in QUEUES:
+                depth = await self.with_.broker.depth(queue.name)
+                self.with_.meter.gauge("queue_ready", depth.ready, queue=queue.name)
+                self.with_.meter.gauge("queue_unacked", depth.unacked, queue=queue.name)
+            await trio.sleep(GAUGES_EVERY_S)
