@@ -5,7 +5,10 @@ messages that survive that, and an operator's view of it (status, control socket
 actors do, and anything that knows an application's names, belongs elsewhere; nothing of ours is imported here.
 """
 
+from supervisor.cli import add_verbs, make_app
+from supervisor.client import request
 from supervisor.context import Context
+from supervisor.control import serve_control
 from supervisor.delivery import Delivery, Quarantined
 from supervisor.errors import (
     AskTimeout,
@@ -35,3 +38,57 @@ from supervisor.mailbox import Address, Inbox, Mailbox, MailboxStatistics, Overf
 from supervisor.spec import Actor, Backoff, Intensity, Pool, Restart, Strategy, Supervisor
 from supervisor.status import IntensityUse, QuarantinedRow, Row, StopReport, Stuck, TreeStatus
 from supervisor.tree import Tree
+from supervisor.watchdog import LoopWatch
+
+__all__ = [
+    "Actor",
+    "Address",
+    "AskTimeout",
+    "Backoff",
+    "Context",
+    "ControlError",
+    "Delivery",
+    "DidNotStart",
+    "EndOfInbox",
+    "Event",
+    "Inbox",
+    "Intensity",
+    "IntensityExceeded",
+    "IntensityUse",
+    "Kind",
+    "LoopWatch",
+    "Mailbox",
+    "MailboxClosed",
+    "MailboxError",
+    "MailboxFull",
+    "MailboxStatistics",
+    "MessageConflated",
+    "MessageQuarantined",
+    "NotAPool",
+    "NotPossible",
+    "NothingRunning",
+    "OperatorError",
+    "Overflow",
+    "Pool",
+    "Quarantined",
+    "QuarantinedRow",
+    "Refused",
+    "Restart",
+    "Row",
+    "SpecError",
+    "StartTimeout",
+    "StopReport",
+    "Strategy",
+    "Stuck",
+    "Supervisor",
+    "SupervisorError",
+    "Tree",
+    "TreeStatus",
+    "UnknownPath",
+    "Wedged",
+    "WouldNotStop",
+    "add_verbs",
+    "make_app",
+    "request",
+    "serve_control",
+]

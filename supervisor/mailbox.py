@@ -32,6 +32,8 @@ from supervisor.errors import (
 
 M = TypeVar("M")
 
+__all__ = ["Address", "Delivery", "Inbox", "Mailbox", "MailboxStatistics", "Overflow", "Quarantined"]
+
 CRASHES_BEFORE_QUARANTINE = 2
 QUARANTINE_KEEPS = 32
 
@@ -95,7 +97,7 @@ class Mailbox(Generic[M]):
         self._queue: deque[Envelope[M]] = deque()
         self._by_key: dict[Hashable, Envelope[M]] = {}
         self._senders: OrderedDict[trio.lowlevel.Task, Envelope[M]] = OrderedDict()
-        self._readers = trio.lowlevel.ParkingLot()
+        self.readers = trio.lowlevel.ParkingLot()
         self._quarantine: deque[Quarantined] = deque(maxlen=QUARANTINE_KEEPS)
         self._closed: str | None = None
         self._waiting_since = 0.0
@@ -154,12 +156,18 @@ class Mailbox(Generic[M]):
         """Have `stirred` called whenever an empty mailbox gets a message: a watcher then needs no polling."""
         self._stirred = stirred
 
-    # Sending
+    @property
+    def waiting(self) -> bool:
+        """Is there something to receive?"""
+        return bool(self._queue)
+
+    # Sending: the side of `Address`
 
     def _closed_error(self) -> MailboxClosed:
         return MailboxClosed(f"mailbox {self.name!r} is closed: {self._closed}")
 
-    def _full_error(self) -> MailboxFull:
+    def full_error(self) -> MailboxFull:
+        """The error for one that is refused, which is counted here."""
         self._refused += 1
         return MailboxFull(f"mailbox {self.name!r} is full ({self.capacity} messages wait): try again later")
 
@@ -190,13 +198,13 @@ class Mailbox(Generic[M]):
             self._by_key[self._key(envelope.message)] = envelope
         depth = len(self._queue)
         self._peak = max(self._peak, depth)
-        self._readers.unpark()
+        self.readers.unpark()
         if depth == 1:
             self._waiting_since = trio.current_time()
             if self._stirred is not None:
                 self._stirred()
 
-    def _send_nowait(self, envelope: Envelope[M]) -> bool:
+    def send_nowait(self, envelope: Envelope[M]) -> bool:
         """False: there is no room, and nothing has happened."""
         if self._closed is not None:
             raise self._closed_error()
@@ -207,11 +215,12 @@ class Mailbox(Generic[M]):
         self._admit(envelope)
         return True
 
-    async def _send(self, envelope: Envelope[M]) -> None:
+    async def send(self, envelope: Envelope[M]) -> None:
+        """Admit a message as the overflow policy says; cancelled means not admitted."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        if not self._send_nowait(envelope):
+        if not self.send_nowait(envelope):
             if self.overflow is Overflow.REFUSE:
-                raise self._full_error()
+                raise self.full_error()
             if self.overflow is Overflow.BLOCK:
                 await self._wait_for_room(envelope)
                 return
@@ -238,7 +247,7 @@ class Mailbox(Generic[M]):
             self._admit(envelope)
             trio.lowlevel.reschedule(task)
 
-    # Receiving
+    # Receiving: the side of `Inbox`
 
     def _pop(self) -> Envelope[M]:
         envelope = self._queue.popleft()
@@ -246,7 +255,7 @@ class Mailbox(Generic[M]):
             del self._by_key[key]
         return envelope
 
-    def _take(self, most: int) -> list[Envelope[M]]:
+    def take(self, most: int) -> list[Envelope[M]]:
         """Up to `most` from the head; a message that was in flight at a crash comes alone (Rule 4)."""
         taken = [self._pop()]
         while len(taken) < most and self._queue and not (taken[0].crashes or self._queue[0].crashes):
@@ -257,10 +266,11 @@ class Mailbox(Generic[M]):
         self._admit_waiting_senders()
         return taken
 
-    def _settled(self) -> None:
+    def settled(self) -> None:
+        """One that was in flight is dealt with."""
         self._in_flight -= 1
 
-    def _put_back(self, envelopes: list[Envelope[M]], error: str | None) -> list[Quarantined]:
+    def put_back(self, envelopes: list[Envelope[M]], error: str | None) -> list[Quarantined]:
         """Return what an incarnation had in flight to the head, in order; `error`: it crashed with that."""
         set_aside = []
         self._in_flight -= len(envelopes)
@@ -311,15 +321,15 @@ class Address(Generic[M]):
 
         Raises `MailboxFull` (policy `refuse`) and `MailboxClosed`.
         """
-        await self._mailbox._send(Envelope(message))
+        await self._mailbox.send(Envelope(message))
 
     def tell_nowait(self, message: M) -> None:
         """Send without waiting. Raises `MailboxFull` when there is no room, whatever the policy, and `MailboxClosed`.
 
         Under `conflate` a message whose key is waiting already takes that place and needs no room.
         """
-        if not self._mailbox._send_nowait(Envelope(message)):
-            raise self._mailbox._full_error()
+        if not self._mailbox.send_nowait(Envelope(message)):
+            raise self._mailbox.full_error()
 
     async def ask(self, message: M, *, timeout: float) -> Any:
         """Send and wait for the answer, `timeout` seconds for queueing and answer together.
@@ -331,7 +341,7 @@ class Address(Generic[M]):
         answer = Answer(trio.current_time() + timeout)
         try:
             with trio.move_on_at(answer.deadline):
-                await self._mailbox._send(Envelope(message, answer))
+                await self._mailbox.send(Envelope(message, answer))
                 await answer.settled.wait()
         finally:
             answer.abandoned = True
@@ -373,21 +383,21 @@ class Inbox(Generic[M]):
             await self._message_waits()
         finally:
             self._reading = False
-        deliveries = [Delivery(envelope, self._settle) for envelope in self._mailbox._take(most)]
+        deliveries = [Delivery(envelope, self._settle) for envelope in self._mailbox.take(most)]
         self._held = {id(delivery): delivery for delivery in deliveries}
         return deliveries
 
     async def _message_waits(self) -> None:
         mailbox = self._mailbox
-        if mailbox._queue and not self._ended:
+        if mailbox.waiting and not self._ended:
             await trio.lowlevel.checkpoint()
         else:
             await trio.lowlevel.checkpoint_if_cancelled()
-        while not self._ended and not mailbox._queue:
-            await mailbox._readers.park()
+        while not self._ended and not mailbox.waiting:
+            await mailbox.readers.park()
         if self._ended:
-            if mailbox._queue:
-                mailbox._readers.unpark()  # this reader may have been woken for a message: pass that on
+            if mailbox.waiting:
+                mailbox.readers.unpark()  # this reader may have been woken for a message: pass that on
             raise EndOfInbox("this actor is being drained: there are no more messages for it")
 
     def done(self) -> None:
@@ -406,12 +416,12 @@ class Inbox(Generic[M]):
 
     def _settle(self, delivery: Delivery[M]) -> None:
         if self._held.pop(id(delivery), None) is not None:
-            self._mailbox._settled()
+            self._mailbox.settled()
 
     def end(self) -> None:
         """For the supervisor: no more messages for this reader; what it holds it may finish."""
         self._ended = True
-        self._mailbox._readers.unpark_all()
+        self._mailbox.readers.unpark_all()
 
     def release(self, *, crash: str | None = None) -> list[Quarantined]:
         """For the supervisor, when the incarnation is gone: what it still held goes back to the mailbox.
@@ -420,4 +430,4 @@ class Inbox(Generic[M]):
         """
         self._ended = True
         held, self._held = list(self._held.values()), {}
-        return self._mailbox._put_back([delivery.envelope for delivery in held], crash)
+        return self._mailbox.put_back([delivery.envelope for delivery in held], crash)

@@ -313,7 +313,7 @@ class Branch(Node):
         self.changed.set()
         self.changed = trio.Event()
         if self.on_ready is not None and self.state.at_rest():
-            self.on_ready, ready = None, self.on_ready
+            ready, self.on_ready = self.on_ready, None
             ready()
         elif self.parent is not None and self.phase is Phase.STARTING and self.state.at_rest() and self._nursery:
             self.emit(Kind.READY)

@@ -15,7 +15,7 @@ Rule 4: a child that was told to go is not restarted for the way in which it wen
 import math
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from supervisor.spec import Backoff, Intensity, Restart, Strategy
@@ -123,7 +123,7 @@ class ChildState:
 
     name: str
     restart: Restart = Restart.PERMANENT
-    backoff: Backoff = Backoff()
+    backoff: Backoff = field(default_factory=Backoff)
     grace_s: float = 5.0
     start_timeout_s: float = 30.0
     unwind_s: float = 2.0
@@ -437,13 +437,13 @@ def _settle(state: State, now: float, actions: list[Action]) -> tuple[State, tup
     for child in reversed(state.children):
         if child.doom is not None and child.phase in ALIVE:
             state = _end_if_its_turn(state, child, now, actions)
-    for name in [child.name for child in state.children if child.phase in WAITING]:
-        child = state.child(name)
-        assert child is not None
-        if not state.shutting_down and now >= child.not_before and not _blocked(state, child):
-            actions.append(Action(Do.START, name))
-            starting = replace(child, phase=Phase.STARTING, deadline=now + child.start_timeout_s)
-            state = state.put(replace(starting, running_since=math.inf))
+    for index in range(len(state.children)):
+        child = state.children[index]
+        if child.phase not in WAITING or state.shutting_down or now < child.not_before or _blocked(state, child):
+            continue
+        actions.append(Action(Do.START, child.name))
+        starting = replace(child, phase=Phase.STARTING, deadline=now + child.start_timeout_s)
+        state = state.put(replace(starting, running_since=math.inf))
     if state.shutting_down and not any(child.phase in ALIVE for child in state.children):
         actions.append(Action(Do.FINISH))
         state = replace(state, over=True)

@@ -157,8 +157,8 @@ class Tree:
                 raise DidNotStart(f"{node.path}: its supervisor {branch.path} ended meanwhile")
             if state.stuck:
                 raise self._would_not_stop(node)
-            if node.incarnations >= incarnation and node.phase not in ALIVE:
-                if node.phase is Phase.STOPPED and node.last_error is None:
+            if node.incarnations >= incarnation and node.phase in (*ENDED, Phase.BACKING_OFF):
+                if node.phase is Phase.STOPPED and state.wanted:
                     return  # it started, did what it had to do, and returned
                 raise DidNotStart(f"{node.path} is {node.phase.value.replace('_', ' ')} after {node.last_error}")
             await branch.changed.wait()

@@ -8,11 +8,16 @@ tick). The only thread of this package, and optional: leave it out under simulat
 """
 
 import math
+import sys
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import trio
 
-from supervisor.events import Kind
+from supervisor.events import EventLog, Kind
 from supervisor.mailbox import Mailbox
 from supervisor.node import Branch, Leaf, Node
 from supervisor.policy import Happened, Phase, What
@@ -74,7 +79,9 @@ class MailboxWatch:
 
 
 def _watched(node: Node) -> tuple[Mailbox[Any] | None, float | None]:
-    if isinstance(node, Leaf) or (isinstance(node, Branch) and isinstance(node.spec, Pool)):
+    if isinstance(node, Leaf):
+        return node.spec.mailbox, node.spec.wedged_after_s
+    if isinstance(node, Branch) and isinstance(node.spec, Pool):
         return node.spec.mailbox, node.spec.wedged_after_s
     return None, None
 
@@ -88,3 +95,68 @@ def _stalled_since(node: Node) -> float | None:
     if state is None or state.phase is not Phase.RUNNING:
         return None
     return max(mailbox.stalled_since, state.running_since)
+
+
+class LoopWatch:
+    """Says where the Trio thread is when it has not come back to its loop for `late_after_s` seconds.
+
+    The watching thread hands the stack to `report` at once, because a loop that is blocked for ever never comes back;
+    when it does come back, an event follows. `report` is called in that thread. `monotonic` gives seconds.
+    """
+
+    def __init__(
+        self,
+        log: EventLog,
+        path: str,
+        *,
+        monotonic: Callable[[], float],
+        report: Callable[[str], None],
+        late_after_s: float = 1.0,
+    ) -> None:
+        self._log = log
+        self._path = path
+        self._monotonic = monotonic
+        self._report = report
+        self._late_after_s = late_after_s
+        self._ticked = math.inf
+        self._reported_tick = -math.inf
+        self._over = threading.Event()
+        # At most one stack for each tick that came late, and it is taken out by the next tick.
+        self._stacks: deque[str] = deque(maxlen=4)
+        self._watched_thread = 0
+
+    async def run(self) -> None:
+        """Tick, with the thread watching, until cancelled. To be run in the thread that is to be watched."""
+        self._watched_thread = threading.get_ident()
+        self._ticked = self._monotonic()
+        thread = threading.Thread(target=self._watch, name=f"{self._path} loop watch", daemon=True)
+        thread.start()
+        try:
+            while True:
+                self._tick()
+                await trio.sleep(self._late_after_s / 4)
+        finally:
+            self._over.set()
+            thread.join()
+
+    def _tick(self) -> None:
+        before, self._ticked = self._ticked, self._monotonic()
+        while self._stacks:
+            detail = f"nothing else ran for {self._ticked - before:.2f} s"
+            self._log.emit(Kind.LOOP_BLOCKED, self._path, detail=detail, traceback=self._stacks.popleft())
+
+    def _watch(self) -> None:
+        while not self._over.wait(self._late_after_s / 4):
+            self.check()
+
+    def check(self) -> None:
+        """Look once whether the tick is late; each lateness is reported once."""
+        ticked = self._ticked
+        late_s = self._monotonic() - ticked
+        if late_s < self._late_after_s or self._reported_tick == ticked:
+            return
+        self._reported_tick = ticked
+        frame = sys._current_frames().get(self._watched_thread)  # noqa: SLF001  the documented way to see another thread
+        stack = "".join(traceback.format_stack(frame)) if frame is not None else "the thread is gone\n"
+        self._stacks.append(stack)
+        self._report(f"{self._path}: the loop is blocked for {late_s:.2f} s, here:\n{stack}")
