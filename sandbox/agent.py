@@ -23,11 +23,12 @@ import time
 
 MAX_FRAME = 1 << 28
 SYS_CLONE, SYS_CAPSET = {"x86_64": (56, 126), "aarch64": (220, 91)}[os.uname().machine]
-CLONE_NEWPID, SIGCHLD = 0x20000000, 17
+CLONE_NEWPID, SIGCHLD, SIGKILL, SIGTERM = 0x20000000, 17, 9, 15
 MS_NOSUID, MS_NODEV, MS_RDONLY, MS_REMOUNT, MS_BIND, MNT_DETACH = 2, 4, 1, 32, 4096, 2
 PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 4, 22, 38, 47, 4
 F_ADD_SEALS, ALL_SEALS, MFD_CLOEXEC, MFD_ALLOW_SEALING = 1033, 15, 1, 2
 HARD_WALL_FACTOR = 8  # a program that only waits for a busy machine's CPU gets this many wall limits, never more
+STOP_PATIENCE_MS = 2000
 POLL_CPU_S = 0.02  # how closely a CPU limit is watched once a program comes near it
 
 libc = ctypes.PyDLL(None, use_errno=True)  # keeps the GIL: after a raw clone() there is nobody to hand it back
@@ -327,8 +328,18 @@ class Agent:
                     stopped = stopped or b"wall"
                 wall_at = now + max(wall - idle, POLL_CPU_S)
             if stopped:
-                os.kill(init, 9)
-                return stopped, b""
+                return stopped, self.stop(init, status_fd)
+
+    @staticmethod
+    def stop(init, status_fd):
+        """Let the init kill and reap everything, so that its usage is complete; kill the init itself if it does not manage."""
+        os.kill(init, SIGTERM)
+        patience = select.poll()
+        patience.register(status_fd, select.POLLIN)
+        if patience.poll(STOP_PATIENCE_MS):
+            return os.read(status_fd, 4096)
+        os.kill(init, SIGKILL)
+        return b""
 
     def drain(self, fd, kept, limit):
         """Take what is there; keep the first ``limit`` bytes. False at the end of the stream."""
@@ -347,15 +358,17 @@ class Agent:
         """Never returns: the init of a new PID namespace, already under the program's limits, spawns it and reports how it ended."""
         try:
             self.drop(limits)
+            _signal.signal(SIGTERM, kill_everybody)  # only the agent, from outside, and the program itself can send it
             os.chdir(cwd)
             actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(fds)]
             began = time.monotonic_ns()
             program = os.posix_spawn(argv[0], argv, env, file_actions=actions)
-            while True:
+            pid = status = 0
+            while pid != program:
                 pid, status = os.waitpid(-1, 0)
-                if pid == program:
-                    break
             wall = time.monotonic_ns() - began
+            kill_everybody()
+            reap()  # or the kernel would, and forget what they used
             report = pack(b"%d" % status, b"%d" % wall, b"%d" % time.process_time_ns())
         except BaseException as problem:  # the only place to tell it is the pipe
             report = pack(f"{type(problem).__name__}: {problem}".encode())
@@ -435,6 +448,22 @@ def prefer_for_oom():
         return
     os.write(fd, b"1000")
     os.close(fd)
+
+
+def kill_everybody(*_):
+    """In an init: kill everything in its PID namespace but itself, which no fork can outrun: the kernel does it in one go."""
+    try:
+        os.kill(-1, SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def reap():
+    try:
+        while True:
+            os.waitpid(-1, 0)
+    except ChildProcessError:
+        pass
 
 
 def program_of(init):

@@ -261,11 +261,20 @@ async def _run_tests(box: Box, job: _Job) -> tuple[list[TestResult], list[float 
         results.append(result)
         await job.on_progress(Progress(state="running", tests_total=len(job.tests), test=result))
         if verdict is not Verdict.AC:
-            if job.package.groups[test.group].stops_at_failure:
-                closed.add(test.group)
+            closed |= _closed_by(job.package, test.group)
             if (job.stop_at_first_failure and not job.package.is_scoring and not job.is_run) or verdict is Verdict.JE:
                 break
     return results, fractions, outputs, errors
+
+
+def _closed_by(package: ProblemPackage, group: int) -> set[int]:
+    """Return the groups around a failed test that stop at their first failure."""
+    found = set()
+    while group >= 0:
+        if package.groups[group].stops_at_failure:
+            found.add(group)
+        group = package.groups[group].parent
+    return found
 
 
 def _is_below(package: ProblemPackage, group: int, closed: set[int]) -> bool:

@@ -95,7 +95,7 @@ _KNOWN = (
     ),
     _Known(
         id="rust", name="Rust", needs=("rustc",), version=("{0}", "--version"), source_file="main.rs", extensions=(".rs",),
-        compile=("{0}", "--edition=2021", "-O", "-o", "main", "main.rs"), run=("/box/main",), artefact="main",
+        compile=("{0}", "--edition=2021", "-O", "-o", "main", "main.rs"), run=("/box/main",), artefact="main", address_space=False,
     ),
 )  # fmt: skip
 

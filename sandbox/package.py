@@ -75,9 +75,9 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     parent: int = -1
     join: Literal["sum", "min", "max", "avg"] = "sum"
-    accept: int = 0
-    reject: int = 0
-    most: int | None = None
+    accept: float = 0.0
+    reject: float = 0.0
+    most: float | None = None
     stops_at_failure: bool = False  # the rest of the group is not run once a test failed
     is_counted: bool = True  # samples usually are not
 
