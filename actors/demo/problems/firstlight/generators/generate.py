@@ -20,6 +20,7 @@ def cases() -> list[tuple[str, str]]:
         ("second-flash", (1000, 1_000_000_000, 2)),
         ("past-32-bits", (2, 86_400, 100_000)),
         ("largest", (1, 1_000_000_000, 1_000_000_000)),
+        ("largest-odd", (1, 999_999_999, 1_000_000_000)),
         ("many-mirrors-many-flashes", (1000, 1_000_000_000, 1_000_000_000)),
     ]
     for number, largest in enumerate((1000, 1_000_000, 1_000_000_000), 1):
