@@ -1,0 +1,59 @@
+"""Errors as RFC 9457 problem details: one shape for everything that goes wrong under ``/api``, ``/health`` and ``/metrics``."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+import msgspec
+from quart import Response
+from werkzeug.exceptions import HTTPException
+
+from contracts.errors import CodeWarzError, FieldError, Unavailable
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class ProblemDetails(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What went wrong, for people (``detail``) and programs (``type``, ``status``, ``errors`` with a JSON pointer each)."""
+
+    type: str
+    title: str
+    status: Annotated[int, msgspec.Meta(ge=400, le=599)]
+    detail: str
+    correlation_id: str
+    errors: list[FieldError] = []
+
+
+def of_error(error: CodeWarzError, correlation_id: str) -> ProblemDetails:
+    """Describe an error of ours. A 500 says nothing of the inside."""
+    detail = (
+        error.detail if error.status != 500 else "Something broke on our side; the correlation id finds it in the logs."
+    )
+    return ProblemDetails(
+        f"/problems/{error.code}", error.title, error.status, detail, correlation_id, list(error.errors)
+    )
+
+
+def of_http(error: HTTPException, correlation_id: str) -> ProblemDetails:
+    """Describe what the framework found: no such route (404), method not allowed (405), and the like."""
+    title = error.name
+    code = title.lower().replace(" ", "_").replace("-", "_")
+    return ProblemDetails(f"/problems/{code}", title, error.code or 500, error.description or title, correlation_id)
+
+
+def response(problem: ProblemDetails) -> Response:
+    """Return the problem as an HTTP answer."""
+    return Response(msgspec.json.encode(problem), status=problem.status, content_type=MEDIA_TYPE)
+
+
+def whole_seconds(seconds: float) -> str:
+    """Return a wait as Retry-After has it: at least one second."""
+    return str(max(1, math.ceil(seconds)))
+
+
+def retry_after_s(error: CodeWarzError) -> float | None:
+    """When to come again: what the error says, and a second for anything that is only away for now."""
+    if error.retry_after_s is None and isinstance(error, Unavailable):
+        return 1.0
+    return error.retry_after_s

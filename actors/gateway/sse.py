@@ -1,0 +1,220 @@
+"""Server-sent events: one hub hears of every change and tells every browser that watches.
+
+Rule 1: an event is encoded once, whoever watches; each client has a bounded queue, and a client that does not keep up loses its queue and gets ``reset`` and a fresh
+        snapshot instead. Nobody waits for anybody.
+Rule 2: subscribe first, then read the snapshot, then drop what the snapshot had: no gap. Versions that one client sees only rise.
+Rule 3: board events are passed on in the order of their versions. Publishing is not atomic with the change, so a version may come early (it waits a moment for the
+        one before) or never (then everybody on that board is reset).
+Rule 4: whenever events may have been missed (the hub's actor started, or its subscription was lost) everybody is reset.
+Rule 5: a stream ends after a while (``MAX_AGE_S``), when its credentials could have changed and when the gateway drains; browsers come back by themselves.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, OrderedDict
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import msgspec
+import trio
+
+from actors.boards import BOARD_CHANNEL, BoardChanged, Boards, BoardView
+from actors.gateway.frames import parse_event_id
+from actors.gateway.sources import BoardSource, EventBody, ReadSteps, Source, SubmissionSource
+from actors.gateway.topics import BoardTopic, Client, ReadRules, SubmissionClient
+from actors.progress import PROGRESS_PREFIX
+from contracts.errors import TooMany, Unavailable
+from contracts.messages import Progress
+from contracts.ports import Meter, Redis, Subscription, WallClock
+from supervisor.context import Context
+
+C = TypeVar("C", bound=Client)
+TOPICS_MAX = 256  # boards that are kept without anybody watching
+MAX_AGE_S = 30 * 60
+RETRY_MS = (1000, 4000)
+TICK_S = 0.5
+CHECK_S = 5.0  # how often watched boards are compared with the truth, in case the last message was lost
+LIVE_TIMEOUT_S = 5.0
+
+_decode_change = msgspec.json.Decoder(BoardChanged).decode
+_decode_progress = msgspec.json.Decoder(Progress).decode
+
+
+class StreamLimits(msgspec.Struct, frozen=True):
+    """How many streams may be open at once."""
+
+    total: int = 10_000
+    per_address: int = 6_000
+    per_user: int = 20
+
+
+@dataclass(frozen=True)
+class Slot:
+    """The right to one open stream."""
+
+    address: str
+    user_id: str | None
+
+
+class Hub:
+    """Every open stream of this gateway, and what they watch. Lives as long as the gateway; its actor (``run``) may come and go."""
+
+    def __init__(
+        self, redis: Redis, clock: WallClock, rng: random.Random, meter: Meter, limits: StreamLimits | None = None
+    ) -> None:
+        self._redis = redis
+        self._boards = Boards(redis, clock)
+        self._rng = rng
+        self._meter = meter
+        self._limits = limits or StreamLimits()
+        self._topics: OrderedDict[tuple[str, BoardView], BoardTopic] = OrderedDict()
+        self._submissions: dict[str, set[SubmissionClient]] = {}
+        self._slots: Counter[str] = Counter()
+        self._live = trio.Event()
+        self._is_draining = False
+        self.streams = 0
+
+    # ---- the actor ---------------------------------------------------------------------------------------------------
+
+    async def run(self, ctx: Context[Any]) -> None:
+        """Hear of changes until told to drain. Crashes with EdgeLost when the subscription is lost; the next life resets everybody."""
+        self._is_draining = False
+        async with self._redis.subscribe(BOARD_CHANNEL, f"{PROGRESS_PREFIX}*") as subscription:
+            self.reset_everybody("the connection to the events was renewed")
+            self._live.set()
+            ctx.ready()
+            try:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._tick, name="sse tick")
+                    nursery.start_soon(self._check_boards, name="sse check")
+                    nursery.start_soon(self._listen, subscription, name="sse listen")
+                    await ctx.draining.wait()
+                    self.drain()
+                    nursery.cancel_scope.cancel()
+            finally:
+                self._live = trio.Event()
+
+    async def _listen(self, subscription: Subscription) -> None:
+        async for channel, payload in subscription:
+            self.hear(channel, payload)
+
+    def hear(self, channel: str, payload: bytes) -> None:
+        """Take in one message."""
+        if channel == BOARD_CHANNEL:
+            change = _decode_change(payload)
+            topic = self._topics.get((change.contest_id, change.view))
+            if topic is not None:
+                topic.hear(change)
+            return
+        watchers = self._submissions.get(channel.removeprefix(PROGRESS_PREFIX))
+        if watchers:
+            step = _decode_progress(payload)
+            for client in tuple(watchers):
+                client.hear(step)
+
+    def reset_everybody(self, reason: str) -> None:
+        """Events may have been missed: start every stream again from a snapshot."""
+        for topic in self._topics.values():
+            topic.lose_track(reason)
+        for watchers in self._submissions.values():
+            for client in watchers:
+                client.reset(reason)
+
+    def drain(self) -> None:
+        """End every stream and let no new one in."""
+        self._is_draining = True
+        for topic in self._topics.values():
+            for client in topic.clients:
+                client.end()
+        for watchers in self._submissions.values():
+            for client in watchers:
+                client.end()
+
+    async def _tick(self) -> None:
+        while True:
+            await trio.sleep(TICK_S)
+            self._meter.gauge("sse_clients", self.streams)
+            for topic in self._topics.values():
+                if topic.is_waiting_in_vain:
+                    topic.lose_track("events were lost")
+
+    async def _check_boards(self) -> None:
+        """Compare watched boards with Redis: when the newest message was lost, no later one would show it."""
+        behind: dict[tuple[str, BoardView], int] = {}
+        while True:
+            await trio.sleep(CHECK_S)
+            for key, topic in tuple(self._topics.items()):
+                if not topic.clients or topic.epoch is None:
+                    continue
+                page = await self._boards.page(topic.contest_id, topic.view, limit=1)
+                if page is None or page.version <= topic.last:
+                    behind.pop(key, None)
+                elif behind.get(key) == topic.last:
+                    topic.lose_track("events were lost")  # behind for two rounds without moving
+                else:
+                    behind[key] = topic.last
+
+    # ---- streams -----------------------------------------------------------------------------------------------------
+
+    async def admit(self, address: str, user_id: str | None) -> Slot:
+        """Return the right to one stream; raises TooMany above a cap and Unavailable while events cannot be heard."""
+        if self._is_draining:
+            raise Unavailable("The server is about to restart.", retry_after_s=2)
+        with trio.move_on_after(LIVE_TIMEOUT_S):
+            await self._live.wait()
+        if not self._live.is_set():
+            raise Unavailable("Live updates are away for the moment.", retry_after_s=2)
+        if (
+            self.streams >= self._limits.total
+            or self._slots[f"address {address}"] >= self._limits.per_address
+            or (user_id is not None and self._slots[f"user {user_id}"] >= self._limits.per_user)
+        ):
+            raise TooMany("Too many live streams are open; close one.", retry_after_s=10)
+        self._slots[f"address {address}"] += 1
+        self._slots[f"user {user_id}"] += user_id is not None
+        self.streams += 1
+        return Slot(address, user_id)
+
+    def release(self, slot: Slot) -> None:
+        """Give the right back."""
+        self.streams -= 1
+        self._lower(f"address {slot.address}")
+        if slot.user_id is not None:
+            self._lower(f"user {slot.user_id}")
+
+    def _lower(self, key: str) -> None:
+        self._slots[key] -= 1
+        if self._slots[key] <= 0:
+            del self._slots[key]
+
+    def board_stream(
+        self, slot: Slot, contest_id: str, view: BoardView, rules: ReadRules, last_event_id: str | None
+    ) -> EventBody[Client]:
+        """Return the body of a stream of one board's changes."""
+        key = (contest_id, view)
+        topic = self._topics.get(key)
+        if topic is None:
+            topic = self._topics[key] = BoardTopic(contest_id, view)
+            self._forget_topics()
+        self._topics.move_to_end(key)
+        return self._body(slot, BoardSource(self._boards, topic, rules, parse_event_id(last_event_id)))
+
+    def submission_stream(
+        self, slot: Slot, submission_id: str, read: ReadSteps, last_event_id: str | None
+    ) -> EventBody[SubmissionClient]:
+        """Return the body of a stream of one submission's judging."""
+        is_return = last_event_id is not None
+        return self._body(slot, SubmissionSource(self._submissions, submission_id, read, is_return=is_return))
+
+    def _body(self, slot: Slot, source: Source[C]) -> EventBody[C]:
+        # Jittered, so that browsers that came together neither leave nor come back together.
+        age_s = MAX_AGE_S * self._rng.uniform(0.8, 1.2)
+        return EventBody(source, lambda: self.release(slot), age_s=age_s, retry_ms=self._rng.randint(*RETRY_MS))
+
+    def _forget_topics(self) -> None:
+        for key in tuple(self._topics)[:-1]:
+            if len(self._topics) <= TOPICS_MAX:
+                return
+            if not self._topics[key].clients:
+                del self._topics[key]
