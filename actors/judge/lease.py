@@ -69,6 +69,7 @@ async def held(redis: Redis, submission_id: str, attempt: int, owner: str) -> As
     """
     lease = await acquire(redis, submission_id, attempt, owner)
     lost = False
+    error: Exception | None = None
 
     async def keep(scope: trio.CancelScope) -> None:
         nonlocal lost
@@ -89,12 +90,17 @@ async def held(redis: Redis, submission_id: str, attempt: int, owner: str) -> As
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(keep, nursery.cancel_scope, name=f"renew {lease.key}")
-            yield
+            try:
+                yield
+            except Exception as raised:  # noqa: BLE001 - raised again below, as it was: the nursery would wrap it into a group
+                error = raised
             nursery.cancel_scope.cancel()
     finally:
         # Also after a cancellation: a judge that stops in good order lets others begin at once.
         with trio.move_on_after(1, shield=True):
             await _release(lease)
+    if error is not None:
+        raise error
     if lost:
         raise LeaseLost(lease.key)
 

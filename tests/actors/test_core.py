@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import pytest
+import trio
+
+from contracts.errors import CodeWarzError, Conflict, Duplicate, Forbidden, Invalid, NotFound, Unauthenticated
+from contracts.messages import (
+    ChangeContest,
+    ContestSettings,
+    CreateUser,
+    DetachProblem,
+    GetProblem,
+    GetWork,
+    Judged,
+    OpenSession,
+    PersistVerdict,
+    Register,
+    Rejudge,
+    RotateSession,
+    Withdraw,
+)
+from contracts.ports import Database, Rpc
+from contracts.scoring import Rules
+from contracts.verdicts import Verdict
+from tests.actors import scenes
+from tests.actors.scenes import CONTEST, HOUR_MS, PROBLEM, submission
+from tests.conftest import Clock
+
+
+async def outbox(database: Database, topic: str) -> list[bytes]:
+    rows = await database.fetch("SELECT body FROM outbox_messages WHERE topic = $1 ORDER BY id", topic)
+    return [row["body"] for row in rows]
+
+
+def verdict(fencing: int, verdict: Verdict = Verdict.AC, *, attempt: int = 1, judge: str = "j") -> PersistVerdict:
+    return PersistVerdict(submission_id="s1", attempt=attempt, fencing=fencing, verdict=verdict, judge=judge)
+
+
+async def work(rpc: Rpc, attempt: int = 1) -> int:
+    found = await rpc.call("core", GetWork(submission_id="s1", attempt=attempt), timeout=1)
+    assert found is not None
+    return found.fencing
+
+
+async def test_an_accepted_submission_and_its_message_are_one_commit(
+    core: Rpc, clock: Clock, database: Database
+) -> None:
+    await scenes.running_contest(core, clock)
+    reply = await core.call("core", submission(1), timeout=1)
+    assert reply.submission_id == "s1"
+    assert len(await outbox(database, "submission")) == 1
+    with pytest.raises(NotFound):
+        await core.call("core", submission(2, problem_id="nowhere"), timeout=1)
+    assert len(await outbox(database, "submission")) == 1
+
+
+async def test_one_bad_request_in_a_batch_undoes_only_itself(core: Rpc, clock: Clock, database: Database) -> None:
+    await scenes.running_contest(core, clock)
+    failed: list[str] = []
+
+    async def send(number: int) -> None:
+        problem = "nowhere" if number % 5 == 0 else PROBLEM
+        try:
+            await core.call("core", submission(number, problem_id=problem), timeout=5)
+        except CodeWarzError as error:
+            failed.append(f"{number} {error.code}")
+
+    async with trio.open_nursery() as nursery:
+        for number in range(1, 41):
+            nursery.start_soon(send, number)
+    assert sorted(failed) == sorted(f"{number} not_found" for number in range(5, 41, 5))
+    row = await database.fetch_one("SELECT count(*) AS many FROM submissions")
+    assert row is not None
+    assert row["many"] == 32
+    assert len(await outbox(database, "submission")) == 32
+
+
+async def test_one_idempotency_key_makes_one_submission_even_from_two_clients_at_once(core: Rpc, clock: Clock) -> None:
+    await scenes.running_contest(core, clock)
+    replies = []
+
+    async def send(number: int) -> None:
+        request = submission(number, idempotency_key="k", body_hash="h")
+        replies.append(await core.call("core", request, timeout=5))
+
+    async with trio.open_nursery() as nursery:
+        for number in (1, 2, 3):
+            nursery.start_soon(send, number)
+    assert len({reply.submission_id for reply in replies}) == 1
+    assert sorted(reply.replayed for reply in replies) == [False, True, True]
+    with pytest.raises(Invalid, match="another body"):
+        await core.call("core", submission(9, idempotency_key="k", body_hash="other"), timeout=1)
+
+
+async def test_nobody_submits_before_the_start_or_after_the_end(core: Rpc, clock: Clock) -> None:
+    await scenes.people(core)
+    await scenes.problem(core)
+    await scenes.contest(core, clock, starts_in_ms=HOUR_MS)
+    with pytest.raises(NotFound):  # its very existence is a secret
+        await core.call("core", submission(1), timeout=1)
+    with pytest.raises(NotFound):
+        await core.call("core", submission(1, contest_id=None), timeout=1)
+    clock.at_ms += 2 * HOUR_MS
+    await core.call("core", submission(2), timeout=1)
+    with pytest.raises(Forbidden, match="running contest"):
+        await core.call("core", submission(3, contest_id=None), timeout=1)
+    clock.at_ms += 2 * HOUR_MS
+    with pytest.raises(Conflict, match="practise"):
+        await core.call("core", submission(4), timeout=1)
+    await core.call("core", submission(5, contest_id=None), timeout=1)
+
+
+async def test_only_the_newest_fencing_number_writes_a_verdict(core: Rpc, clock: Clock, database: Database) -> None:
+    await scenes.running_contest(core, clock)
+    await core.call("core", submission(1), timeout=1)
+    stale = await work(core)
+    newest = await work(core)
+    assert newest > stale
+    assert await core.call("core", verdict(stale, Verdict.WA), timeout=1) is None
+    judged = await core.call("core", verdict(newest), timeout=1)
+    assert isinstance(judged, Judged)
+    assert judged.change is not None
+    assert await core.call("core", verdict(newest), timeout=1) == judged  # the answer was lost: said again, done once
+    assert await core.call("core", verdict(newest, Verdict.WA, judge="other"), timeout=1) is None
+    assert await core.call("core", GetWork(submission_id="s1", attempt=1), timeout=1) is None
+    row = await database.fetch_one("SELECT verdict FROM submissions WHERE id = 's1'")
+    assert row is not None
+    assert row["verdict"] == "AC"
+    assert sum(b'"Judged"' in body for body in await outbox(database, "verdict")) == 1
+
+
+async def test_a_rejudging_makes_a_new_attempt_and_the_old_judge_is_too_late(core: Rpc, clock: Clock) -> None:
+    await scenes.running_contest(core, clock)
+    await core.call("core", submission(1), timeout=1)
+    old = await work(core)
+    await core.call("core", verdict(old), timeout=1)
+    request = Rejudge(rejudging_id="r1", problem_id=PROBLEM, requested_by="root", correlation_id="c")
+    assert (await core.call("core", request, timeout=1)).submissions == 1
+    assert (await core.call("core", request, timeout=1)).submissions == 1  # sent twice, done once
+    assert await core.call("core", verdict(old, Verdict.WA), timeout=1) is None
+    new = await work(core, attempt=2)
+    judged = await core.call("core", verdict(new, Verdict.WA, attempt=2), timeout=1)
+    assert judged is not None
+    assert judged.attempt == 2
+    with pytest.raises(Invalid, match="say what"):
+        await core.call("core", Rejudge(rejudging_id="r2", requested_by="root", correlation_id="c"), timeout=1)
+
+
+async def test_a_dry_run_rejudges_nothing(core: Rpc, clock: Clock) -> None:
+    await scenes.running_contest(core, clock)
+    await core.call("core", submission(1), timeout=1)
+    await core.call("core", verdict(await work(core)), timeout=1)
+    request = Rejudge(rejudging_id="r1", contest_id=CONTEST, dry_run=True, requested_by="root", correlation_id="c")
+    reply = await core.call("core", request, timeout=1)
+    assert (reply.rejudging_id, reply.submissions) == (None, 1)
+    assert await core.call("core", GetWork(submission_id="s1", attempt=2), timeout=1) is None
+
+
+async def test_names_and_addresses_are_taken_without_regard_to_case(core: Rpc) -> None:
+    await scenes.people(core)
+    with pytest.raises(Duplicate, match="username is taken"):
+        await core.call(
+            "core", CreateUser(user_id="x", username="ADA", email="new@example.org", password_hash="x"), timeout=1
+        )
+    with pytest.raises(Duplicate, match="e-mail address is taken"):
+        await core.call(
+            "core", CreateUser(user_id="x", username="new", email="ADA@example.org", password_hash="x"), timeout=1
+        )
+
+
+async def test_a_refresh_token_used_twice_at_once_is_two_tabs_and_later_is_theft(core: Rpc, clock: Clock) -> None:
+    await scenes.people(core)
+    expires = clock.now_ms() + HOUR_MS
+
+    async def rotate(old: str, new: str) -> str:
+        request = RotateSession(refresh_hash=old, next_hash=new, expires_at_ms=expires)
+        return (await core.call("core", request, timeout=1)).session_id
+
+    await core.call(
+        "core", OpenSession(session_id="f", user_id="ada", refresh_hash="h0", expires_at_ms=expires), timeout=1
+    )
+    assert await rotate("h0", "h1") == "f"
+    clock.at_ms += 10_000
+    assert await rotate("h0", "h1b") == "f"  # the other tab
+    clock.at_ms += 10_000
+    with pytest.raises(Unauthenticated, match="used before"):
+        await rotate("h0", "h2")
+    with pytest.raises(Unauthenticated):  # the whole family is gone
+        await rotate("h1", "h3")
+    with pytest.raises(Unauthenticated):
+        await rotate("unknown", "h4")
+
+
+async def test_whoever_has_submitted_stays_on_the_board_and_so_does_the_problem(core: Rpc, clock: Clock) -> None:
+    await scenes.running_contest(core, clock)
+    await core.call("core", Register(contest_id=CONTEST, user_id="bob"), timeout=1)
+    await core.call("core", Withdraw(contest_id=CONTEST, user_id="bob"), timeout=1)
+    await core.call("core", submission(1), timeout=1)
+    with pytest.raises(Conflict, match="has to stay"):
+        await core.call("core", Withdraw(contest_id=CONTEST, user_id="ada"), timeout=1)
+    with pytest.raises(Conflict, match="has to stay"):
+        await core.call("core", DetachProblem(contest_id=CONTEST, problem_id=PROBLEM), timeout=1)
+
+
+async def test_impossible_contest_times_are_refused(core: Rpc, clock: Clock) -> None:
+    await scenes.running_contest(core, clock)
+    for start, end, freeze in ((10, 10, None), (10, 5, None), (10, 20, 9), (10, 20, 21)):
+        settings = ContestSettings(title="x", rules=Rules.IOI, starts_at_ms=start, ends_at_ms=end, freezes_at_ms=freeze)
+        with pytest.raises(Invalid):
+            await core.call("core", ChangeContest(contest_id=CONTEST, settings=settings), timeout=1)
+
+
+async def test_a_problem_version_never_changes(core: Rpc) -> None:
+    await scenes.people(core)
+    await scenes.problem(core)
+    await scenes.problem(core)  # the same digest is the same version
+    blob = await core.call("core", GetProblem(problem_id=PROBLEM, version=1), timeout=1)
+    assert blob.package == b"zip"
+    with pytest.raises(NotFound, match="no version 2"):
+        await core.call("core", GetProblem(problem_id=PROBLEM, version=2), timeout=1)

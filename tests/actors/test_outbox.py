@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+
+import trio
+
+from actors.outbox import ATTEMPTS_MOST, CLAIM_MS, SUBMISSION_QUEUE, Listener, Relay, Scan, claim
+from contracts.errors import PublishRefused
+from contracts.ports import BrokerMessage, Database, Meter
+from edge.memory_broker import MemoryBroker
+from supervisor import Actor, Mailbox, Overflow, Strategy, Supervisor, Tree
+from tests.conftest import Clock
+
+
+async def put(database: Database, clock: Clock, *names: str, topic: str = "submission") -> None:
+    async with database.transaction() as tx:
+        for name in names:
+            await tx.execute(
+                "INSERT INTO outbox_messages (id, topic, priority, body, correlation_id, traceparent, created_at_ms, available_at_ms, attempts,"
+                " last_error) VALUES ($1, $2, 0, $3, '', '', $4, $4, 0, '')",
+                name,
+                topic,
+                name.encode(),
+                clock.now_ms(),
+            )
+
+
+async def states(database: Database) -> Mapping[str, str]:
+    rows = await database.fetch("SELECT id, sent_at_ms, parked_at_ms FROM outbox_messages ORDER BY id")
+    return {row["id"]: "sent" if row["sent_at_ms"] else "parked" if row["parked_at_ms"] else "waiting" for row in rows}
+
+
+def house(database: Database, broker: MemoryBroker, clock: Clock, rng: random.Random, meter: Meter) -> Tree:
+    mailbox: Mailbox[Scan] = Mailbox("relay", 1, Overflow.CONFLATE, conflate_key=type)
+    relay = Relay(database, broker, clock, rng, meter)
+    listener = Listener(database, mailbox.address)
+    children = (Actor("relay", relay.run, mailbox), Actor("listener", listener.run, grace_s=0))
+    return Tree(Supervisor("outbox", children, Strategy.REST_FOR_ONE), rng=rng, wall_clock=lambda: 0.0)
+
+
+async def received(broker: MemoryBroker, many: int) -> list[str]:
+    names = []
+    async with broker.consume(SUBMISSION_QUEUE.name, prefetch=many) as deliveries:
+        async for delivery in deliveries:
+            names.append(delivery.message.message_id)
+            await delivery.ack()
+            if len(names) == many:
+                return names
+    raise AssertionError
+
+
+async def test_what_was_committed_before_the_start_and_after_it_is_published(
+    database: Database, broker: MemoryBroker, clock: Clock, rng: random.Random, meter: Meter, nursery: trio.Nursery
+) -> None:
+    await put(database, clock, "m1", "m2")
+    tree = house(database, broker, clock, rng, meter)
+    await nursery.start(tree.run)
+    assert sorted(await received(broker, 2)) == ["m1", "m2"]
+    await put(database, clock, "m3")
+    assert await received(broker, 1) == ["m3"]
+    await tree.shutdown()
+    assert set((await states(database)).values()) == {"sent"}
+
+
+async def test_a_rolled_back_row_is_never_published(
+    database: Database, broker: MemoryBroker, clock: Clock, rng: random.Random, meter: Meter, nursery: trio.Nursery
+) -> None:
+    tree = house(database, broker, clock, rng, meter)
+    await nursery.start(tree.run)
+    try:
+        async with database.transaction() as tx:
+            await tx.execute(
+                "INSERT INTO outbox_messages (id, topic, priority, body, correlation_id, traceparent, created_at_ms, available_at_ms, attempts,"
+                " last_error) VALUES ('ghost', 'submission', 0, 'x', '', '', 0, 0, 0, '')"
+            )
+            raise KeyError
+    except KeyError:
+        pass
+    await put(database, clock, "real")
+    assert await received(broker, 1) == ["real"]
+    await tree.shutdown()
+
+
+async def test_rows_claimed_by_a_relay_that_died_come_back_when_the_claim_ends(
+    database: Database, broker: MemoryBroker, clock: Clock, rng: random.Random, meter: Meter, nursery: trio.Nursery
+) -> None:
+    await put(database, clock, "m1")
+    assert [row["id"] for row in await claim(database, clock.now_ms(), 10)] == ["m1"]  # … and it dies here
+    assert await claim(database, clock.now_ms(), 10) == []
+    clock.at_ms += CLAIM_MS
+    await nursery.start(house(database, broker, clock, rng, meter).run)
+    assert await received(broker, 1) == ["m1"]
+    nursery.cancel_scope.cancel()
+
+
+async def test_restarting_the_relay_in_the_middle_loses_nothing(
+    database: Database, broker: MemoryBroker, clock: Clock, rng: random.Random, meter: Meter, nursery: trio.Nursery
+) -> None:
+    tree = house(database, broker, clock, rng, meter)
+    await nursery.start(tree.run)
+    names = [f"m{number:03}" for number in range(30)]
+    for start in range(0, 30, 10):
+        await put(database, clock, *names[start : start + 10])
+        await tree.restart("relay")
+    clock.at_ms += CLAIM_MS  # a claim that the restart cut off ends
+    await tree.restart("relay")
+    assert sorted(set(await received(broker, 30))) == names
+    await tree.shutdown()
+
+
+class Refusing(MemoryBroker):
+    """A broker with a full queue."""
+
+    async def publish(self, routing_key: str, message: BrokerMessage) -> None:
+        raise PublishRefused("the queue is full")
+
+
+async def test_a_row_that_is_refused_again_and_again_is_parked_and_shown(
+    database: Database, clock: Clock, rng: random.Random, meter: Meter
+) -> None:
+    await put(database, clock, "m1")
+    relay = Relay(database, Refusing(), clock, rng, meter)
+    for attempt in range(ATTEMPTS_MOST):
+        assert (await states(database))["m1"] == "waiting", attempt
+        await relay._publish_batch()
+        clock.at_ms += 120_000
+    assert (await states(database))["m1"] == "parked"
+    row = await database.fetch_one("SELECT last_error FROM outbox_messages")
+    assert row is not None
+    assert row["last_error"] == "the queue is full"
+
+
+async def test_an_idle_relay_asks_nothing(
+    database: Database, broker: MemoryBroker, clock: Clock, rng: random.Random, meter: Meter, nursery: trio.Nursery
+) -> None:
+    tree = house(database, broker, clock, rng, meter)
+    await nursery.start(tree.run)
+    await trio.testing.wait_all_tasks_blocked()
+    asked: list[str] = []
+    original = database.fetch
+
+    async def counted(sql: str, *parameters: object) -> list[Mapping[str, object]]:
+        asked.append(sql)
+        return await original(sql, *parameters)  # type: ignore[arg-type]
+
+    database.fetch = counted  # type: ignore[method-assign]
+    await trio.testing.wait_all_tasks_blocked(0.05)
+    assert asked == []
+    await tree.shutdown()
