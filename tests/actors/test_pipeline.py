@@ -1,0 +1,306 @@
+"""From submit to standings on the real tree, with a judge whose verdicts and crashes are scripted."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import msgspec
+import trio
+
+from actors import progress
+from actors.boards import Boards, BoardView
+from actors.projector import Log
+from actors.settings import Settings
+from actors.sweeper import STALE_MS
+from actors.system import Edge, Neighbours, build
+from contracts.life import State
+from contracts.messages import Offer, ProblemBlob, Progress, Rejudge, Verification, Work
+from contracts.ports import Database, Judgement, Meter, Row, Witness
+from contracts.verdicts import TestResult, Verdict
+from edge.memory_broker import MemoryBroker
+from edge.memory_redis import MemoryRedis
+from edge.rpc import LocalRpc
+from supervisor import Actor, Context, Tree
+from tests.actors import scenes
+from tests.actors.scenes import CONTEST, submission
+from tests.conftest import Clock
+
+WORKERS = 3
+
+
+@dataclass
+class Script:
+    """A judging whose sources say what happens: a verdict's letters, "crash" (the worker dies of it), "hang" (until ``go``)."""
+
+    judged: Counter[str] = field(default_factory=Counter)
+    at_once: int = 0
+    peak: int = 0
+    go: trio.Event = field(default_factory=trio.Event)
+    crashes_left: dict[str, int] = field(default_factory=dict)
+
+    def offers(self) -> Sequence[Offer]:
+        return [Offer("python", "Python 3", "3.11")]
+
+    async def judge(self, work: Work, blob: ProblemBlob, witness: Witness) -> Judgement:
+        self.judged[work.submission_id] += 1
+        self.at_once += 1
+        self.peak = max(self.peak, self.at_once)
+        try:
+            await witness(State.COMPILING, None, 1)
+            await witness(State.RUNNING, None, 1)
+            if work.source == "hang":
+                await self.go.wait()
+                verdict = Verdict.AC
+            elif work.source == "crash":
+                if self.crashes_left.setdefault(work.submission_id, 99) > 0:
+                    self.crashes_left[work.submission_id] -= 1
+                    raise ZeroDivisionError(work.submission_id)
+                verdict = Verdict.AC
+            else:
+                verdict = Verdict(work.source)
+            await trio.lowlevel.checkpoint()
+            result = TestResult(1, verdict, 1, 1, 1)
+            await witness(State.RUNNING, result, 1)
+            return Judgement(verdict=verdict, tests=(result,), score=100_00 if verdict is Verdict.AC else 0)
+        finally:
+            self.at_once -= 1
+
+    async def verify(self, package: bytes) -> Verification:
+        raise NotImplementedError
+
+
+async def idle(ctx: Context[None]) -> None:
+    ctx.ready()
+    await ctx.draining.wait()
+
+
+class NoPasswords:
+    async def hash(self, password: str) -> str:
+        return password
+
+    async def verify(self, encoded: str | None, password: str) -> bool:
+        return encoded == password
+
+    def is_outdated(self, encoded: str) -> bool:
+        return False
+
+
+@dataclass
+class House:
+    """The running tree and what a test looks at."""
+
+    tree: Tree
+    with_: Neighbours
+    script: Script
+    clock: Clock
+    database: Database
+
+    async def submit(self, number: int, source: str, user: str = "ada") -> None:
+        await self.with_.rpc.call("core", submission(number, user, source=source), timeout=30)
+
+    async def until(self, condition: Callable[[list[Row]], bool]) -> list[Row]:
+        """Wait until the submissions are as they should be; the test's own time limit is the bound."""
+        while True:
+            rows = await self.database.fetch("SELECT * FROM submissions ORDER BY id")
+            if condition(rows):
+                return rows
+            await trio.sleep(0.2)
+
+    async def all_judged(self) -> dict[str, str]:
+        rows = await self.until(lambda found: all(row["verdict"] for row in found))
+        return {row["id"]: row["verdict"] for row in rows}
+
+    async def board_differs(self) -> list[str]:
+        boards, log = Boards(self.with_.redis, self.clock), Log(self.database)
+        contest = await log.contest(CONTEST)
+        assert contest is not None
+        names, entries = await log.names(CONTEST), await log.entries(CONTEST)
+        return [each for view in BoardView for each in await boards.differences(contest, view, names, entries)]
+
+    async def board_settled(self) -> None:
+        while await self.board_differs():
+            await trio.sleep(0.2)
+
+
+@asynccontextmanager
+async def house(database: Database, clock: Clock, rng: random.Random, meter: Meter) -> AsyncIterator[House]:
+    script = Script()
+    with_ = Neighbours(
+        database, MemoryRedis(clock), MemoryBroker(), LocalRpc(), script, NoPasswords(), meter, clock, rng
+    )
+    settings = Settings(_env_file=None, workers=WORKERS, demo=False, admin_password="x" * 12)  # type: ignore[call-arg]
+    spec = build(
+        settings,
+        with_,
+        edges=(Edge("database", idle),),
+        sandboxes=idle,
+        gateway=(Actor("http", idle),),
+        tell=print,
+    )
+    tree = Tree(spec, rng=rng, wall_clock=lambda: clock.now_ms() / 1000)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(tree.run)
+        await scenes.running_contest(with_.rpc, clock)
+        yield House(tree, with_, script, clock, database)
+        report = await tree.shutdown()
+        assert report.clean, report.text()
+
+
+async def test_every_submission_reaches_its_verdict_and_the_board(
+    database: Database, clock: Clock, rng: random.Random, meter: Meter, autojump_clock: trio.abc.Clock
+) -> None:
+    async with house(database, clock, rng, meter) as here:
+        verdicts = ["AC", "WA", "TLE", "MLE", "OLE", "RTE", "CE", "JE"] * 5
+        for number, verdict in enumerate(verdicts, 1):
+            await here.submit(number, verdict, "ada" if number % 2 else "bob")
+        found = await here.all_judged()
+        assert [found[f"s{number}"] for number in range(1, 41)] == verdicts
+        await here.board_settled()
+        assert here.script.peak <= WORKERS
+        assert set(here.script.judged.values()) == {1}
+
+
+async def test_a_submission_that_kills_its_judge_twice_becomes_a_judge_error_and_others_go_on(
+    database: Database, clock: Clock, rng: random.Random, meter: Meter, autojump_clock: trio.abc.Clock
+) -> None:
+    async with house(database, clock, rng, meter) as here:
+        here.script.crashes_left["s2"] = 1
+        await here.submit(1, "crash")
+        await here.submit(2, "crash")
+        await here.submit(3, "AC")
+        assert await here.all_judged() == {"s1": "JE", "s2": "AC", "s3": "AC"}
+        assert here.script.judged == {"s1": 2, "s2": 2, "s3": 1}
+
+
+async def test_restarting_any_actor_under_load_loses_nothing_and_judges_nothing_twice_with_effect(
+    database: Database, clock: Clock, rng: random.Random, meter: Meter, autojump_clock: trio.abc.Clock
+) -> None:
+    async with house(database, clock, rng, meter) as here:
+        paths = [row.path for row in here.tree.status().rows if row.kind in ("actor", "worker", "pool")]
+        assert len(paths) > 12
+        number = 0
+        for path in paths:
+            for _ in range(3):
+                number += 1
+                await here.submit(number, rng.choice(["AC", "WA", "CE", "RTE"]), rng.choice(["ada", "bob"]))
+            await here.tree.restart(path)
+        here.clock.at_ms += STALE_MS + 1  # what a restarted broker consumer lost is found by the sweeper
+        found = await here.all_judged()
+        assert len(found) == number
+        log = await here.database.fetch("SELECT submission_id, count(*) AS many FROM verdicts GROUP BY submission_id")
+        assert {row["many"] for row in log} == {1}
+        await here.board_settled()
+
+
+async def test_a_judge_that_lost_its_lease_changes_nothing(
+    database: Database, clock: Clock, rng: random.Random, meter: Meter, autojump_clock: trio.abc.Clock
+) -> None:
+    async with house(database, clock, rng, meter) as here:
+        await here.submit(1, "hang")
+        await here.until(lambda rows: rows[0]["fencing"] == 1)
+        await here.with_.redis.call("SET", "lease:s1:1", "somebody else", "PX", 60_000)
+        await here.until(lambda rows: rows[0]["fencing"] == 1 and here.script.at_once == 0)  # it noticed and stopped
+        rows = await here.database.fetch("SELECT verdict FROM submissions")
+        assert rows[0]["verdict"] is None
+        here.script.go.set()
+        assert await here.all_judged() == {"s1": "AC"}  # judged again when that lease ended
+
+
+async def test_the_sweeper_publishes_what_the_broker_forgot(
+    database: Database, clock: Clock, rng: random.Random, meter: Meter, autojump_clock: trio.abc.Clock
+) -> None:
+    async with house(database, clock, rng, meter) as here:
+        await here.tree.stop("judge")
+        await here.submit(1, "AC")
+        await here.tree.stop("core/sweeper")
+        while (await here.with_.broker.depth("submission.queue")).ready == 0:
+            await trio.sleep(0.01)
+        assert isinstance(here.with_.broker, MemoryBroker)
+        await here.with_.broker.purge("submission.queue")
+        await here.tree.start("judge")
+        here.clock.at_ms += STALE_MS + 1
+        await here.tree.start("core/sweeper")
+        assert await here.all_judged() == {"s1": "AC"}
+
+
+async def test_a_board_that_was_damaged_is_rebuilt(
+    database: Database, clock: Clock, rng: random.Random, meter: Meter, autojump_clock: trio.abc.Clock
+) -> None:
+    async with house(database, clock, rng, meter) as here:
+        await here.submit(1, "AC")
+        await here.all_judged()
+        await here.board_settled()
+        await here.with_.redis.call("ZADD", f"board:{{{CONTEST}}}:public:rank", 7, "ada")
+        assert await here.board_differs() == ["ada"]
+        await here.board_settled()
+
+
+async def test_a_board_lost_by_redis_comes_back_with_the_next_verdict(
+    database: Database, clock: Clock, rng: random.Random, meter: Meter, autojump_clock: trio.abc.Clock
+) -> None:
+    async with house(database, clock, rng, meter) as here:
+        await here.submit(1, "AC")
+        await here.all_judged()
+        await here.with_.redis.call("FLUSHALL")
+        await here.submit(2, "AC", "bob")
+        await here.all_judged()
+        await here.board_settled()
+        page = await Boards(here.with_.redis, clock).page(CONTEST, BoardView.PUBLIC)
+        assert page is not None
+        assert [row.username for row in page.rows] == ["Ada", "Bob"]
+
+
+async def test_rejudging_moves_the_board(
+    database: Database, clock: Clock, rng: random.Random, meter: Meter, autojump_clock: trio.abc.Clock
+) -> None:
+    async with house(database, clock, rng, meter) as here:
+        await here.submit(1, "AC")
+        await here.all_judged()
+        await here.database.execute("UPDATE submissions SET source = 'WA'")
+        request = Rejudge(rejudging_id="r", submission_id="s1", requested_by="root", correlation_id="c")
+        await here.with_.rpc.call("core", request, timeout=1)
+        await here.until(lambda rows: rows[0]["verdict"] == "WA")
+        await here.board_settled()
+        page = await Boards(here.with_.redis, clock).page(CONTEST, BoardView.PUBLIC)
+        assert page is not None
+        assert page.rows[0].score == 0
+
+
+async def test_whoever_watches_sees_each_step_once_and_the_verdict_last(
+    database: Database, clock: Clock, rng: random.Random, meter: Meter, autojump_clock: trio.abc.Clock
+) -> None:
+    async with house(database, clock, rng, meter) as here:
+        heard: list[Progress] = []
+        async with here.with_.redis.subscribe("progress:*") as steps:
+            await here.submit(1, "WA")
+            async for _, payload in steps:
+                heard.append(msgspec.json.decode(payload, type=Progress))
+                if heard[-1].verdict is not None:
+                    break
+        assert [(step.state, step.test is not None) for step in heard] == [
+            ("compiling", False),
+            ("running", False),
+            ("running", True),
+            ("judged", False),
+        ]
+        assert heard[-1].verdict is Verdict.WA
+        assert await progress.so_far(here.with_.redis, "s1") == []
+
+
+async def test_a_poisonous_submission_ends_as_a_judge_error(
+    database: Database, clock: Clock, rng: random.Random, meter: Meter, autojump_clock: trio.abc.Clock
+) -> None:
+    async with house(database, clock, rng, meter) as here:
+        await here.tree.stop("judge")
+        await here.submit(1, "AC")
+        await here.database.execute("UPDATE submissions SET fencing = 8")
+        while (await here.with_.broker.depth("submission.queue")).ready == 0:
+            await trio.sleep(0.01)
+        assert isinstance(here.with_.broker, MemoryBroker)
+        await here.with_.broker.purge("submission.queue")
+        here.clock.at_ms += STALE_MS + 1
+        assert await here.all_judged() == {"s1": "JE"}
