@@ -120,6 +120,7 @@ def redis_variant(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def redis_clock(redis_variant: str) -> trio.abc.Clock:
+    """The clock of a test that waits for a time to live: it asks for this fixture, and Trio runs on its value."""
     return MockClock(autojump_threshold=0) if redis_variant == "memory" else RealClock()
 
 
