@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar, get_type_hints
+from functools import lru_cache
+from typing import Any, TypeVar
 
 import msgspec
 import trio
@@ -112,8 +113,7 @@ def decode_json(raw: bytes, content_type: str | None, kind: type[T]) -> T:
 
 def decode_query(arguments: Mapping[str, str], kind: type[T]) -> T:
     """Convert the query string's arguments, of which unknown ones are ignored; raises Invalid."""
-    known = {name for name, hint in get_type_hints(kind).items() if hint}
-    given = {name: value for name, value in arguments.items() if name in known}
+    given = {name: arguments[name] for name in _field_names(kind) if name in arguments}
     nuls = tuple(
         FieldError(f"/{name}", "must not contain NUL characters") for name, value in given.items() if "\0" in value
     )
@@ -123,6 +123,11 @@ def decode_query(arguments: Mapping[str, str], kind: type[T]) -> T:
         return msgspec.convert(given, kind, strict=False)
     except (msgspec.ValidationError, ValueError) as error:
         raise Invalid("The query is not valid.", errors=(_field_error(error, ""),)) from None
+
+
+@lru_cache
+def _field_names(kind: type[Any]) -> tuple[str, ...]:
+    return tuple(each.encode_name for each in msgspec.structs.fields(kind))
 
 
 def decode_multipart(raw: bytes, content_type: str | None, field: str) -> bytes:

@@ -86,6 +86,7 @@ class Dispatcher:
         standing = self._services.limiter.take(getattr(self._services.limits, route.limit), client)
         if standing.retry_after_s is not None:
             g.headers = standing.headers()
+            self._services.meter.count("rate_limited", rule=standing.rule.name)
             raise TooMany("Too many requests; wait a little.", retry_after_s=standing.retry_after_s)
         return standing
 

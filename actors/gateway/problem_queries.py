@@ -48,6 +48,14 @@ class _Brief(msgspec.Struct, frozen=True):
     memory_limit_kb: int
 
 
+class _Terms(msgspec.Struct, frozen=True):
+    """What a submission needs of a summary."""
+
+    source_limit_kb: int = SOURCE_LIMIT_KB
+    languages: tuple[str, ...] = ()
+
+
+_decode_terms = msgspec.json.Decoder(_Terms).decode
 _decode_brief = msgspec.json.Decoder(_Brief).decode
 
 
@@ -69,12 +77,25 @@ async def languages(redis: Redis) -> list[LanguageView]:
     return [LanguageView(offer.id, offer.name, offer.version) for offer in offers] or list(KNOWN_LANGUAGES)
 
 
-async def require_visible(database: Database, problem_id: str, viewer: Caller | None, now_ms: int) -> None:
-    """Raise NotFound unless ``viewer`` may see the problem."""
+def allowed(offers: list[LanguageView], names: Sequence[str]) -> list[LanguageView]:
+    """Return those of the languages on offer that a problem allows (``names`` empty: all)."""
+    return [offer for offer in offers if not names or offer.id in names]
+
+
+async def terms(
+    database: Database, redis: Redis, problem_id: str, viewer: Caller | None, now_ms: int
+) -> tuple[list[LanguageView], int]:
+    """Return in which languages and up to how many bytes a problem may be answered; NotFound unless ``viewer`` may see it."""
     parameters = Parameters()
-    text = f"SELECT 1 AS one FROM problems p WHERE p.id = {parameters.add(problem_id)} AND {problem_visible(viewer, parameters, now_ms)}"  # noqa: S608
-    if await database.fetch_one(text, *parameters.values) is None:
+    row = await database.fetch_one(
+        "SELECT v.summary FROM problems p JOIN problem_versions v ON v.problem_id = p.id AND v.version = p.version"  # noqa: S608
+        f" WHERE p.id = {parameters.add(problem_id)} AND {problem_visible(viewer, parameters, now_ms)}",
+        *parameters.values,
+    )
+    if row is None:
         raise NotFound(NO_PROBLEM)
+    summary = _decode_terms(row["summary"])
+    return allowed(await languages(redis), summary.languages), 1024 * min(SOURCE_LIMIT_KB, summary.source_limit_kb)
 
 
 async def problem(
@@ -105,11 +126,11 @@ async def problem(
         time_limit_ms=summary.time_limit_ms,
         memory_limit_kb=summary.memory_limit_kb,
         output_limit_kb=summary.output_limit_kb,
-        source_limit_kb=SOURCE_LIMIT_KB,
+        source_limit_kb=min(SOURCE_LIMIT_KB, summary.source_limit_kb),
         tests_total=summary.tests_total,
         author=summary.author,
         license=summary.license,
-        languages=await languages(redis),
+        languages=allowed(await languages(redis), summary.languages),
         contests=await _contests_of(database, problem_id, viewer, now_ms),
         own=own.get(problem_id, "untouched"),
         is_flagged=bool(row["is_flagged"]) if is_staff else None,

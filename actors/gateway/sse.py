@@ -134,7 +134,9 @@ class Hub:
     async def _tick(self) -> None:
         while True:
             await trio.sleep(TICK_S)
-            self._meter.gauge("sse_clients", self.streams)
+            boards = sum(len(topic.clients) for topic in self._topics.values())
+            self._meter.gauge("sse_clients", boards, stream="board")
+            self._meter.gauge("sse_clients", self.streams - boards, stream="submission")
             for topic in self._topics.values():
                 if topic.is_waiting_in_vain:
                     topic.lose_track("events were lost")

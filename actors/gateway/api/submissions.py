@@ -10,7 +10,7 @@ import structlog
 
 from actors.gateway import submission_queries
 from actors.gateway.api.streams import last_event_id, stream_response
-from actors.gateway.problem_queries import languages, require_visible
+from actors.gateway.problem_queries import terms
 from actors.gateway.queries import contest_row
 from actors.gateway.routing import Answer, Call, EventStream, Routes, Who
 from actors.gateway.submission_queries import SubmissionsQuery, judging_steps, submission_row
@@ -66,7 +66,7 @@ async def submit(call: Call, body: NewSubmission) -> Answer[AcceptedSubmission]:
 async def start_run(call: Call, body: NewRun) -> Answer[AcceptedRun]:
     """Run code on own input or the samples; nothing is counted."""
     if body.stdin is not None:
-        _check_size(call, body.stdin, "stdin")
+        _check_size("stdin", body.stdin, call.services.limits.source)
     accepted = await _send(call, body, Kind.RUN, body.stdin)
     return Answer(AcceptedRun(accepted.submission_id), headers={"Location": f"/api/v1/runs/{accepted.submission_id}"})
 
@@ -110,13 +110,13 @@ async def watch_submission(call: Call, submission_id: str) -> Answer[EventStream
 
 
 async def _send(call: Call, body: NewSubmission | NewRun, kind: Kind, stdin: str | None) -> Accepted:
-    _check_size(call, body.source, "source")
-    key = _idempotency_key(call)
     services = call.services
+    key = _idempotency_key(call)
+    _check_size("source", body.source, services.limits.source)
     if body.contest_id is not None:
         await contest_row(services.database, body.contest_id, call.caller)
-    await require_visible(services.database, body.problem_id, call.caller, call.now_ms)
-    offered = await languages(services.redis)
+    offered, most = await terms(services.database, services.redis, body.problem_id, call.caller, call.now_ms)
+    _check_size("source", body.source, most)
     if all(body.language != each.id for each in offered):
         names = ", ".join(each.id for each in offered)
         raise Invalid("The request is not valid.", errors=(FieldError("/language", f"must be one of: {names}"),))
@@ -135,12 +135,10 @@ async def _send(call: Call, body: NewSubmission | NewRun, kind: Kind, stdin: str
     )
     accepted = await services.rpc.call("core", request, timeout=SUBMIT_TIMEOUT_S)
     _log.info("accepted", submission=accepted.submission_id, kind=kind, replayed=accepted.replayed)
-    services.meter.count("submissions_accepted", kind=kind)
     return accepted
 
 
-def _check_size(call: Call, text: str, field: str) -> None:
-    limit = call.services.limits.source
+def _check_size(field: str, text: str, limit: int) -> None:
     if len(text.encode()) > limit:
         raise TooLarge(
             f"The {field} is larger than {limit} bytes.",
