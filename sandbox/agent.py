@@ -3,16 +3,21 @@
 Started as ``python -I -S -E -B agent.py``: standard library only, nothing of ours can be imported here. It speaks the frames of ``sandbox.protocol``
 over its stdin and stdout, one request at a time, and leaves when its stdin ends.
 
-Rule 1: every program runs in a PID namespace of its own, whose init (a fork of this file) stands between agent and program. Killing that init kills
-        everything the program ever started, whatever sessions, signals or parents it chose; and the init's rusage then includes all of it.
-Rule 2: a program gets three descriptors, a fresh ``/tmp``, its limits, no capabilities and the seccomp filter. Nothing else of the agent's.
+Rule 1: every program runs in a PID namespace of its own, whose init (a fork of this file) stands between agent and program. When the program ends, the
+        init kills and reaps whatever else the program started, so its usage is complete; and killing the init kills everything at once.
+Rule 2: a program gets three descriptors, a fresh ``/tmp``, its limits, no capabilities and the system call filter. Nothing else of the agent's.
 Rule 3: no program is alive while the agent touches files, so there is no race to win; and still no symlink is ever followed.
 Rule 4: when anything here fails, say why and exit. The host destroys the box; there is no repair.
-"""
 
-import _signal
+The next init is forked, and gives up its powers, while the host looks at the last result: it costs nobody's waiting time.
+"""
+# ruff: noqa: D101, D102, D103, S108, PTH116, PTH123, SIM105 - a script for inside the box: /tmp is its own, and pathlib or contextlib would cost a third of its start
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]  # what `signal` wraps in enums, at a millisecond's cost
+import _socket
 import ctypes
-import errno
 import fcntl
 import gc
 import os
@@ -22,6 +27,7 @@ import sys
 import time
 
 MAX_FRAME = 1 << 28
+MAX_SPEC = 1 << 16
 SYS_CLONE, SYS_CAPSET = {"x86_64": (56, 126), "aarch64": (220, 91)}[os.uname().machine]
 CLONE_NEWPID, SIGCHLD, SIGKILL, SIGTERM = 0x20000000, 17, 9, 15
 MS_NOSUID, MS_NODEV, MS_RDONLY, MS_REMOUNT, MS_BIND, MNT_DETACH = 2, 4, 1, 32, 4096, 2
@@ -30,25 +36,39 @@ F_ADD_SEALS, ALL_SEALS, MFD_CLOEXEC, MFD_ALLOW_SEALING = 1033, 15, 1, 2
 HARD_WALL_FACTOR = 8  # a program that only waits for a busy machine's CPU gets this many wall limits, never more
 STOP_PATIENCE_MS = 2000
 POLL_CPU_S = 0.02  # how closely a CPU limit is watched once a program comes near it
+CPUS = len(os.sched_getaffinity(0))
+NUMBERS = (b"cpu_ms", b"wall_ms", b"memory", b"stdout", b"stderr", b"collect_bytes")
+RLIMITS = (
+    (resource.RLIMIT_CPU, b"cpu_s"),
+    (resource.RLIMIT_AS, b"address_space"),
+    (resource.RLIMIT_STACK, b"stack"),
+    (resource.RLIMIT_NPROC, b"processes"),
+    (resource.RLIMIT_FSIZE, b"file_bytes"),
+    (resource.RLIMIT_NOFILE, b"open_files"),
+    (resource.RLIMIT_CORE, b"core"),
+    (resource.RLIMIT_MSGQUEUE, b"queues"),
+    (resource.RLIMIT_MEMLOCK, b"locked"),
+)
+HARD = {what: resource.getrlimit(what)[1] for what, _ in RLIMITS}
 
 libc = ctypes.PyDLL(None, use_errno=True)  # keeps the GIL: after a raw clone() there is nobody to hand it back
 libc.syscall.restype = ctypes.c_long
 
 
-def pack(*fields):
+def pack(*fields: bytes | bytearray | memoryview) -> bytes:
     return b"".join(len(field).to_bytes(4, "little") + field for field in fields)
 
 
-def unpack(body):
-    fields, at = [], 0
-    while at < len(body):
-        end = at + 4 + int.from_bytes(body[at : at + 4], "little")
-        fields.append(body[at + 4 : end])
+def unpack(body: bytes | memoryview) -> list[memoryview]:
+    view, fields, at = memoryview(body), [], 0
+    while at < len(view):
+        end = at + 4 + int.from_bytes(view[at : at + 4], "little")
+        fields.append(view[at + 4 : end])
         at = end
     return fields
 
 
-def read_exactly(size):
+def read_exactly(size: int) -> bytearray:
     buffer = bytearray(size)
     view, got = memoryview(buffer), 0
     while got < size:
@@ -59,14 +79,14 @@ def read_exactly(size):
     return buffer
 
 
-def send(*fields):
+def send(*fields: bytes) -> None:
     body = pack(*fields)
     view = memoryview(len(body).to_bytes(4, "little") + body)
     while view:
         view = view[os.write(1, view) :]
 
 
-def must(result, what):
+def must(result: int, what: str) -> int:
     if result < 0:
         raise OSError(ctypes.get_errno(), f"{what}: {os.strerror(ctypes.get_errno())}")
     return result
@@ -75,7 +95,7 @@ def must(result, what):
 class Group:
     """The box's control group, through descriptors that the host opened; absent where the machine has none."""
 
-    def __init__(self, fds, unlimited):
+    def __init__(self, fds: dict[str, int], unlimited: bytes) -> None:
         self.fds, self.unlimited = fds, unlimited
         for fd in fds.values():
             os.set_inheritable(fd, False)
@@ -84,7 +104,7 @@ class Group:
                 os.write(fd, b"0")
         self.baseline = self.cpu_baseline = self.oom_baseline = self.own_baseline = 0
 
-    def number(self, name, key=b""):
+    def number(self, name: str, key: bytes = b"") -> int:
         if name not in self.fds:
             return 0
         for line in os.pread(self.fds[name], 4096, 0).splitlines():
@@ -92,10 +112,10 @@ class Group:
                 return int(line[len(key) :])
         return 0
 
-    def cpu_ns(self):
+    def cpu_ns(self) -> int:
         return self.number("cpu_ns") or self.number("cpu_stat", b"usage_usec ") * 1000
 
-    def begin(self, limit):
+    def begin(self, limit: int) -> None:
         if "limit" in self.fds:
             self.baseline = self.number("usage")
             os.pwrite(self.fds["limit"], b"%d" % (self.baseline + limit), 0)
@@ -104,7 +124,7 @@ class Group:
             self.oom_baseline = self.number("events", b"oom_kill ")
         self.cpu_baseline, self.own_baseline = self.cpu_ns(), time.process_time_ns()
 
-    def used_cpu_ns(self, init=0):
+    def used_cpu_ns(self, init: int = 0) -> int:
         """Return the run's CPU time so far; without a group that of the program's main process, whose clock the kernel shows."""
         if self.cpu_baseline:
             return max(0, self.cpu_ns() - self.cpu_baseline - (time.process_time_ns() - self.own_baseline))
@@ -114,7 +134,7 @@ class Group:
         except OSError:
             return 0
 
-    def end(self):
+    def end(self) -> tuple[int, int]:
         """Return (peak bytes above the baseline or 0, oom kills) and lift the limit, so that the agent itself is never its victim."""
         peak = max(0, self.number("peak_reset") - self.baseline) if "peak_reset" in self.fds else 0
         ooms = self.number("events", b"oom_kill ") - self.oom_baseline
@@ -126,26 +146,26 @@ class Group:
 class Scratch:
     """``/tmp``: a sized tmpfs that is replaced, not cleaned, once anything touched it: nothing survives, however it is named or nested."""
 
-    def __init__(self, options):
+    def __init__(self, options: bytes) -> None:
         self.options = options
-        self.stamp = None
+        self.stamp = (0, 0, 0)
 
-    def mount(self):
+    def mount(self) -> None:
         must(libc.mount(b"tmpfs", b"/tmp", b"tmpfs", MS_NOSUID | MS_NODEV, self.options), "mount /tmp")
         self.stamp = self.look()
 
-    def look(self):
+    def look(self) -> tuple[int, int, int]:
         seen = os.stat("/tmp")
         return seen.st_mtime_ns, seen.st_ctime_ns, seen.st_dev
 
-    def fresh(self):
+    def fresh(self) -> None:
         if self.look() != self.stamp:
             must(libc.umount2(b"/tmp", MNT_DETACH), "umount /tmp")
             self.mount()
 
 
 class Agent:
-    def __init__(self, config):
+    def __init__(self, config: dict[bytes, bytes]) -> None:
         text = {key.decode(): value for key, value in config.items()}
         self.uid, self.gid = int(text["uid"]), int(text["gid"])
         self.own_uid = os.getuid()
@@ -164,11 +184,12 @@ class Agent:
         )
         self.scratch.mount()
         self.null = os.open("/dev/null", os.O_RDWR)
+        self.spare: Init | None = None
         must(libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), "prctl dumpable")
 
     # ---- files: names are relative to /box or /tmp and every component is opened without following links -------------
 
-    def directory(self, path):
+    def directory(self, path: bytes) -> int:
         parts = [part for part in path.split(b"/") if part]
         if not parts or parts[0] not in (b"box", b"tmp") or b".." in parts:
             raise ValueError(f"not a place for files: {path!r}")
@@ -181,7 +202,7 @@ class Agent:
                 os.close(parent)
         return fd
 
-    def put(self, path, mode, content):
+    def put(self, path: memoryview, mode: int, content: memoryview | None) -> None:
         parent, name = os.path.split(bytes(path))
         at = self.directory(parent)
         try:
@@ -202,7 +223,7 @@ class Agent:
         finally:
             os.close(fd)
 
-    def get(self, path, limit):
+    def get(self, path: memoryview, limit: int) -> bytes | None:
         """Return up to ``limit`` + 1 bytes of a regular file, or None when there is none of that name."""
         parent, name = os.path.split(bytes(path))
         try:
@@ -220,7 +241,7 @@ class Agent:
         finally:
             os.close(fd)
 
-    def seal(self):
+    def seal(self) -> None:
         must(
             libc.mount(None, b"/box", None, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV, None),
             "remount /box",
@@ -228,14 +249,49 @@ class Agent:
 
     # ---- one run -----------------------------------------------------------------------------------------------------
 
-    def run(self, request):
-        one = {
-            bytes(key): bytes(value)
-            for key, value in request
-            if key not in (b"arg", b"env", b"file", b"dir", b"collect", b"stdin")
-        }
-        limits = {key: int(one[key]) for key in LIMITS}
+    def run(self, request: list[tuple[bytes, memoryview]]) -> None:
+        bulky = (b"arg", b"env", b"file", b"dir", b"collect", b"stdin")
+        one = {key: bytes(value) for key, value in request if key not in bulky}
+        limits = {key: int(one[key]) for key in NUMBERS}
+        stdin = self.prepare(request)
+        err_read, err_write = os.pipe()
+        os.set_blocking(err_read, False)
+        is_merged = one[b"merge"] == b"1"
+        out = os.dup(err_write) if is_merged else os.memfd_create("stdout", MFD_CLOEXEC)
+        init, self.spare = self.spare or Init(self), None
+        self.group.begin(limits[b"memory"])
+        began = time.monotonic_ns()
+        init.go(request, one, (stdin, out, err_write))
+        os.close(err_write)
+        stderr = bytearray()
+        stopped, report = self.watch(init, err_read, stderr, limits)
+        if not report:
+            init.kill()  # it could not even report: out of memory, or it would not stop
+        cpu_seen, elapsed = self.group.used_cpu_ns(), time.monotonic_ns() - began
+        self.drain(err_read, stderr, limits[b"stderr"])
+        peak, ooms = self.group.end()
+        size = 0 if is_merged else os.fstat(out).st_size
+        stdout = read_file(out, min(size, limits[b"stdout"])) if size else b""
+        for fd in (out, err_read) + (() if stdin == self.null else (stdin,)):
+            os.close(fd)
+        facts = init.facts(report, elapsed)
+        facts[b"cpu_ns"] = max(facts[b"cpu_ns"], cpu_seen - facts.pop(b"own_ns"), 0)
+        facts.update({b"peak": peak, b"ooms": ooms, b"stdout_bytes": size})
+        reply = [b"done", b"stopped", stopped, b"stdout", stdout, b"stderr", bytes(stderr)]
+        for name, number in facts.items():
+            reply += [name, b"%d" % number]
+        for key, value in request:
+            if key == b"collect":
+                content = self.get(value, limits[b"collect_bytes"])
+                if content is not None:
+                    reply += [b"file", pack(value, content)]
         self.scratch.fresh()
+        send(*reply)
+        init.wait()
+        self.spare = Init(self)
+
+    def prepare(self, request: list[tuple[bytes, memoryview]]) -> int:
+        """Write the run's files into ``/tmp`` and return the descriptor of its standard input."""
         stdin = self.null
         for key, value in request:
             if key == b"dir":
@@ -245,103 +301,39 @@ class Agent:
                 self.put(path, int(bytes(mode), 8), content)
             elif key == b"stdin":
                 stdin = sealed(value)
-        out = self.null if one[b"merge"] == b"1" else os.memfd_create("stdout", MFD_CLOEXEC)
-        err_read, err_write = os.pipe()
-        status_read, status_write = os.pipe()
-        if out == self.null:
-            out = os.dup(err_write)
-        os.set_blocking(err_read, False)
-        argv = [bytes(value) for key, value in request if key == b"arg"]
-        env = dict(bytes(value).split(b"=", 1) for key, value in request if key == b"env")
-        self.group.begin(limits[b"memory"])
-        began = time.monotonic_ns()
-        init = libc.syscall(SYS_CLONE, CLONE_NEWPID | SIGCHLD, 0, 0, 0, 0)
-        if init == 0:
-            try:
-                self.be_init(status_write, argv, env, one[b"cwd"], (stdin, out, err_write), limits)
-            finally:
-                os._exit(1)
-        must(init, "clone")
-        os.close(err_write)
-        os.close(status_write)
-        stderr = bytearray()
-        stopped, report = self.watch(init, status_read, err_read, stderr, limits)
-        used = os.wait4(init, 0)[2]
-        elapsed = time.monotonic_ns() - began
-        cpu_seen = self.group.used_cpu_ns()
-        self.drain(err_read, stderr, limits[b"stderr"])
-        peak, ooms = self.group.end()
-        size = 0 if one[b"merge"] == b"1" else os.fstat(out).st_size
-        stdout = read_file(out, min(size, limits[b"stdout"])) if size else b""
-        for fd in (out, err_read, status_read) + (() if stdin == self.null else (stdin,)):
-            os.close(fd)
-        fields = unpack(report)
-        if len(fields) == 1:
-            raise RuntimeError(f"the init of a run failed: {fields[0].decode(errors='replace')}")
-        status, wall, own = (int(field) for field in fields) if fields else (-1, elapsed, 0)
-        cpu = int((used.ru_utime + used.ru_stime) * 1e9) - own
-        reply = [b"done", b"status", b"%d" % status, b"stopped", stopped, b"wall_ns", b"%d" % wall]
-        reply += [
-            b"cpu_ns",
-            b"%d" % max(cpu, cpu_seen - own, 0),
-            b"peak",
-            b"%d" % peak,
-            b"maxrss_kb",
-            b"%d" % used.ru_maxrss,
-        ]
-        reply += [b"ooms", b"%d" % ooms, b"stdout_bytes", b"%d" % size, b"stdout", stdout, b"stderr", bytes(stderr)]
-        for key, value in request:
-            if key == b"collect":
-                content = self.get(value, limits[b"collect_bytes"])
-                if content is not None:
-                    reply += [b"file", pack(value, content)]
-        self.scratch.fresh()
-        send(*reply)
+        return stdin
 
-    def watch(self, init, status_fd, err_fd, stderr, limits):
-        """Wait for the init's report, which it gives when the program ended; kill it when a limit is reached."""
+    def watch(self, init: Init, err_fd: int, stderr: bytearray, limits: dict[bytes, int]) -> tuple[bytes, bytes]:
+        """Wait for the init's report, which it gives when the program ended; have everything killed when a limit is reached."""
         poll = select.poll()
-        poll.register(status_fd, select.POLLIN)
+        poll.register(init.socket.fileno(), select.POLLIN)
         poll.register(err_fd, select.POLLIN)
         start = time.monotonic()
         wall, cpu = limits[b"wall_ms"] / 1000, limits[b"cpu_ms"] / 1000
         wall_at, cpu_at = start + wall, start + cpu / CPUS
         stopped = b""
         while True:
-            due = min(wall_at, cpu_at)
-            events = poll.poll(max(0.0, due - time.monotonic()) * 1000 + 1)
-            for fd, _ in events:
-                if fd == status_fd:
-                    return stopped, os.read(status_fd, 4096)
+            for fd, _ in poll.poll(max(0.0, min(wall_at, cpu_at) - time.monotonic()) * 1000 + 1):
+                if fd != err_fd:
+                    return stopped, init.receive()
                 if not self.drain(err_fd, stderr, limits[b"stderr"]):
                     poll.unregister(err_fd)
             now = time.monotonic()
             if now >= cpu_at:
-                left = cpu - self.group.used_cpu_ns(init) / 1e9
+                left = cpu - self.group.used_cpu_ns(init.pid) / 1e9
                 cpu_at = now + max(left / CPUS, POLL_CPU_S)
                 if left < 0:
                     stopped = b"cpu"
             if now >= wall_at:
                 # Only time in which it did not wait for a CPU counts, so that a busy machine fails nobody.
-                idle = now - start - waited_s(init)
+                idle = now - start - waited_s(init.pid)
                 if idle >= wall or now - start >= wall * HARD_WALL_FACTOR:
                     stopped = stopped or b"wall"
                 wall_at = now + max(wall - idle, POLL_CPU_S)
             if stopped:
-                return stopped, self.stop(init, status_fd)
+                return stopped, init.stop()
 
-    @staticmethod
-    def stop(init, status_fd):
-        """Let the init kill and reap everything, so that its usage is complete; kill the init itself if it does not manage."""
-        os.kill(init, SIGTERM)
-        patience = select.poll()
-        patience.register(status_fd, select.POLLIN)
-        if patience.poll(STOP_PATIENCE_MS):
-            return os.read(status_fd, 4096)
-        os.kill(init, SIGKILL)
-        return b""
-
-    def drain(self, fd, kept, limit):
+    def drain(self, fd: int, kept: bytearray, limit: int) -> bool:
         """Take what is there; keep the first ``limit`` bytes. False at the end of the stream."""
         for _ in range(64):  # then look at the clock again: a flood must not outrun the limits
             try:
@@ -354,68 +346,139 @@ class Agent:
                 kept += chunk[: limit - len(kept)]
         return True
 
-    def be_init(self, status_fd, argv, env, cwd, fds, limits):
-        """Never returns: the init of a new PID namespace, already under the program's limits, spawns it and reports how it ended."""
+
+class Init:
+    """The init of one run's PID namespace: forked ahead of time, already without powers, it waits to be told what to run."""
+
+    def __init__(self, agent: Agent) -> None:
+        self.socket, theirs = seqpacket_pair()
+        self.usage: resource.struct_rusage | None = None
+        self.pid = libc.syscall(SYS_CLONE, CLONE_NEWPID | SIGCHLD, 0, 0, 0, 0)
+        if self.pid == 0:
+            try:
+                self.socket.close()
+                live_as_init(agent, theirs)
+            finally:
+                os._exit(1)
+        must(self.pid, "clone")
+        theirs.close()
+
+    def go(self, request: list[tuple[bytes, memoryview]], one: dict[bytes, bytes], fds: tuple[int, ...]) -> None:
+        argv = pack(*(value for key, value in request if key == b"arg"))
+        env = pack(*(value for key, value in request if key == b"env"))
+        spec = pack(one[b"cwd"], argv, env, *(one[key] for _, key in RLIMITS))
+        rights = b"".join(fd.to_bytes(4, sys.byteorder) for fd in fds)
+        if len(spec) > MAX_SPEC:
+            raise ValueError("arguments and environment are too long")
+        self.socket.sendmsg([spec], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
+
+    def receive(self) -> bytes:
         try:
-            self.drop(limits)
-            _signal.signal(SIGTERM, kill_everybody)  # only the agent, from outside, and the program itself can send it
-            os.chdir(cwd)
-            actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(fds)]
-            began = time.monotonic_ns()
-            program = os.posix_spawn(argv[0], argv, env, file_actions=actions)
-            pid = status = 0
-            while pid != program:
-                pid, status = os.waitpid(-1, 0)
-            wall = time.monotonic_ns() - began
-            kill_everybody()
-            reap()  # or the kernel would, and forget what they used
-            report = pack(b"%d" % status, b"%d" % wall, b"%d" % time.process_time_ns())
-        except BaseException as problem:  # the only place to tell it is the pipe
-            report = pack(f"{type(problem).__name__}: {problem}".encode())
-        os.write(status_fd, report)
-        os._exit(0)
+            return self.socket.recv(MAX_SPEC)
+        except ConnectionResetError:  # it died with something unread
+            return b""
 
-    def drop(self, limits):
-        """Give up everything: become the program's user, under its limits, with the filter on. From here on there is no way back."""
-        os.setsid()
-        prefer_for_oom()
-        for what, key in RLIMITS:
-            if limits[key] >= 0:
-                hard = resource.getrlimit(what)[1]
-                wanted = limits[key] if hard == -1 else min(limits[key], hard)
-                over = 1 if what == resource.RLIMIT_CPU and hard == -1 else 0  # SIGXCPU first, SIGKILL a second later
-                resource.setrlimit(what, (wanted, wanted + over))
-        if self.own_uid != self.uid:
-            os.setgroups([])
-            os.setresgid(self.gid, self.gid, self.gid)
-            os.setresuid(self.uid, self.uid, self.uid)
-        must(libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0), "ambient capabilities")
-        header, nothing = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
-        must(libc.syscall(SYS_CAPSET, header, nothing), "capset")
-        must(libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), "prctl dumpable")
-        must(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
-        must(libc.prctl(PR_SET_SECCOMP, 2, self.filter, 0, 0), "seccomp")
+    def stop(self) -> bytes:
+        """Let the init kill and reap everything, so that its account is complete; return it, or nothing when it does not manage."""
+        os.kill(self.pid, SIGTERM)
+        patience = select.poll()
+        patience.register(self.socket.fileno(), select.POLLIN)
+        return self.receive() if patience.poll(STOP_PATIENCE_MS) else b""
+
+    def kill(self) -> None:
+        os.kill(self.pid, SIGKILL)
+        self.wait()
+
+    def wait(self) -> None:
+        if self.usage is None:
+            self.usage = os.wait4(self.pid, 0)[2]
+            self.socket.close()
+
+    def facts(self, report: bytes, elapsed: int) -> dict[bytes, int]:
+        fields = unpack(report)
+        if len(fields) == 1:
+            raise RuntimeError(f"the init of a run failed: {bytes(fields[0]).decode(errors='replace')}")
+        if not fields:
+            assert self.usage is not None
+            cpu = int((self.usage.ru_utime + self.usage.ru_stime) * 1e9)
+            return {
+                b"status": -1,
+                b"wall_ns": elapsed,
+                b"own_ns": 0,
+                b"cpu_ns": cpu,
+                b"maxrss_kb": self.usage.ru_maxrss,
+            }
+        names = (b"status", b"wall_ns", b"own_ns", b"cpu_ns", b"maxrss_kb")
+        return {name: int(bytes(field)) for name, field in zip(names, fields, strict=True)}
 
 
-LIMITS = (
-    b"cpu_ms", b"cpu_s", b"wall_ms", b"memory", b"address_space", b"stack", b"processes", b"file_bytes", b"open_files", b"stdout", b"stderr",
-    b"collect_bytes", b"core", b"queues", b"locked",
-)  # fmt: skip
-RLIMITS = (
-    (resource.RLIMIT_CPU, b"cpu_s"),
-    (resource.RLIMIT_AS, b"address_space"),
-    (resource.RLIMIT_STACK, b"stack"),
-    (resource.RLIMIT_NPROC, b"processes"),
-    (resource.RLIMIT_FSIZE, b"file_bytes"),
-    (resource.RLIMIT_NOFILE, b"open_files"),
-    (resource.RLIMIT_CORE, b"core"),
-    (resource.RLIMIT_MSGQUEUE, b"queues"),
-    (resource.RLIMIT_MEMLOCK, b"locked"),
-)
-CPUS = len(os.sched_getaffinity(0))
+def seqpacket_pair() -> tuple[_socket.socket, _socket.socket]:
+    return _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
 
 
-def sealed(content):
+def live_as_init(agent: Agent, channel: _socket.socket) -> None:
+    """Never returns: give up all power, wait for what to run, run it, and report how it ended and what it used."""
+    try:
+        give_up_powers(agent)
+        spec, control, _, _ = channel.recvmsg(MAX_SPEC, 64)
+        if not spec:
+            os._exit(0)
+        own = time.process_time_ns()
+        cwd, argv, env, *numbers = unpack(spec)
+        rights = control[0][2]
+        fds = [int.from_bytes(rights[at : at + 4], sys.byteorder) for at in range(0, len(rights), 4)]
+        for fd in fds:
+            os.set_inheritable(fd, False)
+        for (what, _), number in zip(RLIMITS, numbers, strict=True):
+            set_limit(what, int(bytes(number)))
+        os.chdir(bytes(cwd))
+        environment = dict(bytes(item).split(b"=", 1) for item in unpack(env))
+        arguments = [bytes(item) for item in unpack(argv)]
+        actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(fds)]
+        began = time.monotonic_ns()
+        program = os.posix_spawn(arguments[0], arguments, environment, file_actions=actions)
+        pid = status = 0
+        while pid != program:
+            pid, status = os.waitpid(-1, 0)
+        wall = time.monotonic_ns() - began
+        kill_everybody()
+        reap()  # or the kernel would, and forget what they used
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu = int((used.ru_utime + used.ru_stime) * 1e9)
+        account = (status, wall, time.process_time_ns() - own, cpu, used.ru_maxrss)
+        report = pack(*(b"%d" % number for number in account))
+    except BaseException as problem:  # noqa: BLE001 - the channel is the only place to tell it
+        report = pack(f"{type(problem).__name__}: {problem}".encode())
+    channel.send(report)
+    os._exit(0)
+
+
+def give_up_powers(agent: Agent) -> None:
+    """Become the program's user, without capabilities, with the filter on. From here on there is no way back."""
+    os.setsid()
+    prefer_for_oom()
+    if agent.own_uid != agent.uid:
+        os.setgroups([])
+        os.setresgid(agent.gid, agent.gid, agent.gid)
+        os.setresuid(agent.uid, agent.uid, agent.uid)
+    must(libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0), "ambient capabilities")
+    header, nothing = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+    must(libc.syscall(SYS_CAPSET, header, nothing), "capset")
+    must(libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), "prctl dumpable")
+    must(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
+    _signal.signal(SIGTERM, kill_everybody)  # only the agent, from outside, and the program itself can send it
+    must(libc.prctl(PR_SET_SECCOMP, 2, agent.filter, 0, 0), "seccomp")
+
+
+def set_limit(what: int, number: int) -> None:
+    if number >= 0:
+        hard = HARD[what]
+        wanted = number if hard == -1 else min(number, hard)
+        over = 1 if what == resource.RLIMIT_CPU and hard == -1 else 0  # SIGXCPU first, SIGKILL a second later
+        resource.setrlimit(what, (wanted, wanted + over))
+
+
+def sealed(content: memoryview) -> int:
     """Return a descriptor on ``content`` that nobody can change: not through it, nor by opening it again in /proc."""
     fd = os.memfd_create("stdin", MFD_CLOEXEC | MFD_ALLOW_SEALING)
     view = memoryview(content)
@@ -426,8 +489,9 @@ def sealed(content):
     return fd
 
 
-def read_file(fd, limit):
-    chunks, at = [], 0
+def read_file(fd: int, limit: int) -> bytes:
+    chunks: list[bytes] = []
+    at = 0
     while at < limit:
         chunk = os.pread(fd, limit - at, at)
         if not chunk:
@@ -437,20 +501,20 @@ def read_file(fd, limit):
     return b"".join(chunks)
 
 
-def prefer_for_oom():
+def prefer_for_oom() -> None:
     """Make the program the first victim when the group runs out of memory, never the agent; it needs /proc, and to be dumpable for a moment."""
     must(libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0), "prctl dumpable")
     try:
         fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
     except OSError as problem:
-        if problem.errno != errno.ENOENT:
+        if problem.errno != 2:  # ENOENT: a box without /proc
             raise
         return
     os.write(fd, b"1000")
     os.close(fd)
 
 
-def kill_everybody(*_):
+def kill_everybody(*_: object) -> None:
     """In an init: kill everything in its PID namespace but itself, which no fork can outrun: the kernel does it in one go."""
     try:
         os.kill(-1, SIGKILL)
@@ -458,7 +522,7 @@ def kill_everybody(*_):
         pass
 
 
-def reap():
+def reap() -> None:
     try:
         while True:
             os.waitpid(-1, 0)
@@ -466,7 +530,7 @@ def reap():
         pass
 
 
-def program_of(init):
+def program_of(init: int) -> int:
     """Return the pid of what an init started, 0 when it is gone or the kernel does not tell."""
     try:
         with open(f"/proc/{init}/task/{init}/children") as children:
@@ -475,7 +539,7 @@ def program_of(init):
         return 0
 
 
-def waited_s(init):
+def waited_s(init: int) -> float:
     """Return how long the program's main thread stood in a run queue without getting a CPU; 0 where the kernel does not tell."""
     try:
         with open(f"/proc/{program_of(init)}/schedstat") as stats:
@@ -484,7 +548,7 @@ def waited_s(init):
         return 0.0
 
 
-def main():
+def main() -> None:
     for number in (1, 2, 13, 15, 25):  # Python's own handlers; a program must begin with the defaults
         _signal.signal(number, _signal.SIG_DFL)
     agent = None
@@ -501,6 +565,7 @@ def main():
                 gc.collect()
                 gc.freeze()
                 gc.disable()
+                agent.spare = Init(agent)
                 send(b"ready", b"version", sys.version.split()[0].encode())
             elif verb == b"run":
                 agent.run(pairs)
@@ -516,7 +581,7 @@ def main():
                 send(b"ok")
             else:
                 raise ValueError(f"unknown verb {verb!r}")
-    except Exception as problem:
+    except Exception as problem:  # noqa: BLE001 - rule 4
         send(b"broken", b"why", f"{type(problem).__name__}: {problem}".encode())
         os._exit(1)
 

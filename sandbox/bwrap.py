@@ -120,10 +120,19 @@ def _read_only(extra: Iterable[Path]) -> list[str]:
 
 
 class BwrapProvider:
-    """Opens boxes with bubblewrap. ``extra`` are more folders to bind read-only at their own place (a toolchain outside ``/usr``)."""
+    """Opens boxes with bubblewrap.
+
+    ``extra`` are more folders to bind read-only at their own place (a toolchain outside ``/usr``). Without ``has_proc`` boxes have no ``/proc``: where a
+    container masks parts of its own, the kernel lets nobody mount another. Raises SandboxUnavailable when boxes cannot be made at all.
+    """
 
     def __init__(
-        self, *, extra: tuple[Path, ...] = (), interpreter: Interpreter | None = None, use_groups: bool = True
+        self,
+        *,
+        extra: tuple[Path, ...] = (),
+        interpreter: Interpreter | None = None,
+        use_groups: bool = True,
+        has_proc: bool = True,
     ) -> None:
         bwrap = find_bwrap()
         if bwrap is None:
@@ -136,6 +145,7 @@ class BwrapProvider:
         self.is_root = os.geteuid() == 0
         self.interpreter = interpreter or Interpreter.own()
         self.extra = extra
+        self.has_proc = has_proc
         self.groups: cgroups.Hierarchies | None = None
         self.no_groups = ""
         if use_groups:
@@ -174,19 +184,10 @@ class BwrapProvider:
         for capability in ROOT_CAPABILITIES if self.is_root else USER_CAPABILITIES:
             args += ["--cap-add", capability]
         args += _read_only((self.interpreter.prefix, *self.extra))
-        args += [
-            "--ro-bind",
-            str(self._agent),
-            "/agent.py",
-            "--dir",
-            "/box",
-            "--dir",
-            "/tmp",
-            "--proc",
-            "/proc",
-            "--dir",
-            "/dev",
-        ]
+        args += ["--ro-bind", str(self._agent), "/agent.py", "--dir", "/box", "--dir", "/dev"]
+        args += ["--dir", "/tmp"]  # noqa: S108 - inside the box
+        if self.has_proc:
+            args += ["--proc", "/proc"]
         for device in ("null", "zero", "full", "random", "urandom"):
             args += ["--dev-bind", f"/dev/{device}", f"/dev/{device}"]
         for link, target in (("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")):
@@ -348,9 +349,7 @@ class BwrapBox:
                 raise SandboxBroken(f"the agent announced a frame of {size} bytes")
             verb, pairs = protocol.parse(await self._receive(size))
         except (trio.BrokenResourceError, trio.ClosedResourceError, protocol.ProtocolError) as problem:
-            raise SandboxBroken(
-                f"the agent is gone: {self.complaint() or problem or type(problem).__name__}"
-            ) from problem
+            raise SandboxBroken(f"the agent is gone: {self.complaint() or repr(problem)}") from problem
         if verb == b"broken":
             raise SandboxBroken(f"the agent gave up: {dict(pairs).get(b'why', b'').decode(errors='replace')}")
         self._is_idle = True
@@ -395,7 +394,7 @@ class BwrapBox:
         if verb != b"done":
             raise SandboxBroken(f"the agent said {verb!r} instead of done")
         try:
-            return _outcome(pairs, command.limits, has_groups=self._has_groups)
+            return _outcome(pairs, command.limits)
         except (KeyError, ValueError, protocol.ProtocolError) as problem:
             raise SandboxBroken(f"the agent's account of a run makes no sense: {problem!r}") from problem
 
@@ -439,7 +438,7 @@ def _run_pairs(command: Command, *, has_groups: bool) -> list[tuple[bytes, bytes
     return pairs
 
 
-def _outcome(pairs: list[tuple[bytes, bytes]], limits: RunLimits, *, has_groups: bool) -> Outcome:
+def _outcome(pairs: list[tuple[bytes, bytes]], limits: RunLimits) -> Outcome:
     facts = dict(pairs)
     status = int(facts[b"status"])
     stopped = facts[b"stopped"].decode("ascii")

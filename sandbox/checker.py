@@ -69,7 +69,10 @@ def _tolerance(name: str, text: str) -> float:
     return value
 
 
-def check(output: bytes, answer: bytes, flags: Flags = Flags()) -> Match:
+_STRICT = Flags()
+
+
+def check(output: bytes, answer: bytes, flags: Flags = _STRICT) -> Match:
     """Compare a program's output with the answer."""
     if output == answer:
         return Match(is_right=True)

@@ -126,7 +126,7 @@ def _python(interpreter: Interpreter) -> Language:
 def _ask(argv: tuple[str, ...]) -> str | None:
     """Return the first line that a program answers, None when it does not work."""
     try:
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603 - programs of this machine, asked for their version
             argv, capture_output=True, timeout=_PROBE_TIMEOUT_S, check=True, text=True, env=_environment()
         )
     except (OSError, subprocess.SubprocessError):

@@ -106,10 +106,10 @@ def _text(value: object) -> str:
 
 
 def _people(settings: dict[str, Any]) -> str:
-    credits = settings.get("credits")
-    if isinstance(credits, dict):
-        return _text([item.get("name") if isinstance(item, dict) else item for item in _list(credits.get("authors"))])
-    return _text(settings.get("author") or credits)
+    people = settings.get("credits")
+    if isinstance(people, dict):
+        return _text([item.get("name") if isinstance(item, dict) else item for item in _list(people.get("authors"))])
+    return _text(settings.get("author") or people)
 
 
 def _list(value: object) -> list[Any]:
@@ -228,6 +228,8 @@ def _validator(files: Files, form: Format) -> Validator:
     languages = {language for source in sources if (language := language_of(source.name)) is not None}
     if len(languages) != 1 or not languages <= {"c", "cpp", "python"}:
         raise Invalid(f"{folder}/: an output validator must be written in one of C, C++ or Python")
+    if languages == {"python"} and len(sources) > 1:
+        raise Invalid(f"{folder}/: a validator in Python must be one file")
     return Validator(language=languages.pop(), sources=sources)
 
 

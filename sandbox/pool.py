@@ -15,6 +15,8 @@ import trio
 
 from sandbox.provider import Box, BoxLimits, Provider, SandboxUnavailable
 
+_LIMITS = BoxLimits()
+
 
 class PoolStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """A moment of the pool. ``peak`` is the most boxes that ever were at once; ``waiting`` those who wait for one."""
@@ -44,7 +46,7 @@ class Pool:
         size: int = 10,
         *,
         warm: int | None = None,
-        limits: BoxLimits = BoxLimits(),
+        limits: BoxLimits = _LIMITS,
         first_slot: int = 0,
     ) -> None:
         if size < 1:

@@ -8,6 +8,7 @@ output that takes over a validator gains the rest of one ruling.
 from __future__ import annotations
 
 import hashlib
+from typing import Self
 
 import msgspec
 import trio
@@ -64,7 +65,7 @@ class Validators:
         self._homes = [_Home(first_slot + number) for number in range(size)]
         self._clock = 0
 
-    async def __aenter__(self) -> Validators:
+    async def __aenter__(self) -> Self:
         """Nothing is started before the first ruling."""
         return self
 
@@ -122,8 +123,10 @@ class Validators:
             home.box = await self._provider.open(BoxLimits(), home.slot)
         except SandboxUnavailable as problem:
             return problem.detail
+        is_single = len(validator.sources) == 1
         for source in validator.sources:
-            await home.box.put(File(f"/box/{source.name}", source.content))
+            name = language.source_file if is_single else source.name
+            await home.box.put(File(f"/box/{name}", source.content))
         done = await home.box.run(_compile(validator, language))
         if done.exit_code != 0:
             complaint = done.stderr.decode(errors="replace")
@@ -147,6 +150,7 @@ def _compile(validator: Validator, language: Language) -> Command:
     """Compile every source file of the validator together: ``language.compile`` names one, the others take its place."""
     extensions = language.extensions
     names = [source.name for source in validator.sources if source.name.endswith(extensions)]
+    names = [language.source_file] if len(validator.sources) == 1 else names
     argv: list[str] = []
     for word in language.compile:
         argv += names if word == language.source_file else [word]

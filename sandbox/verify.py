@@ -139,7 +139,7 @@ async def _judge_one(
         why = "submissions of several files are not supported"
         return SubmissionReport(path=submission.path, language=language.id, expected=expected, skipped=why)
     judged = await judge(pool, package, language, programs[0].content, validators=validators)
-    is_right = _is_expected(package, submission, judged)
+    is_right = _is_expected(submission, judged)
     return SubmissionReport(
         path=submission.path,
         language=language.id,
@@ -153,7 +153,7 @@ async def _judge_one(
     )
 
 
-def _is_expected(package: ProblemPackage, submission: JurySubmission, judged: Judged) -> bool:
+def _is_expected(submission: JurySubmission, judged: Judged) -> bool:
     expected = submission.expected
     if judged.verdict.value not in expected.verdicts:
         return False

@@ -1,0 +1,100 @@
+"""Real boxes for tests: one provider per run, and proof after every test that nothing was left."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from sandbox import cgroups, languages
+from sandbox.bwrap import BwrapBox, BwrapProvider
+from sandbox.languages import Language
+from sandbox.package import Limits, ProblemPackage, Test
+from sandbox.provider import BoxLimits, SandboxUnavailable
+
+PACKAGES = Path(__file__).parent / "packages"
+
+
+@pytest.fixture(scope="session")
+def detected() -> dict[str, Language]:
+    return languages.detect()
+
+
+@pytest.fixture(scope="session")
+def provider(detected: dict[str, Language]) -> BwrapProvider:
+    try:
+        return BwrapProvider(extra=languages.binds(detected.values()))
+    except SandboxUnavailable as problem:
+        pytest.skip(problem.detail)
+
+
+@pytest.fixture
+def nothing_left(provider: BwrapProvider) -> Iterator[None]:
+    """No process below us and no control group of ours is there after the test that was not there before."""
+    before = children(), groups(provider)
+    yield
+    assert (children(), groups(provider)) == before
+
+
+@pytest.fixture
+async def box(provider: BwrapProvider, nothing_left: None) -> AsyncIterator[BwrapBox]:
+    box = await provider.open(BoxLimits(), 1)
+    try:
+        yield box
+    finally:
+        await box.close()
+
+
+@pytest.fixture
+def need(detected: dict[str, Language]) -> Callable[[str], Language]:
+    def find(name: str) -> Language:
+        if name not in detected:
+            pytest.skip(f"{name} is not on this machine")
+        return detected[name]
+
+    return find
+
+
+def children() -> set[int]:
+    """Return the processes below this one, at any depth."""
+    parents: dict[int, int] = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if fields[0] != "Z":
+                parents[int(folder.name)] = int(fields[1])
+    found = {os.getpid()}
+    while True:
+        more = {pid for pid, parent in parents.items() if parent in found} - found
+        if not more:
+            return found - {os.getpid()}
+        found |= more
+
+
+def groups(provider: BwrapProvider) -> set[str]:
+    """Return the control groups that belong to this process's boxes."""
+    where: cgroups.Hierarchies | None = provider.groups
+    if where is None:
+        return set()
+    folders = {where.memory, where.cpu or where.memory}
+    return {str(path) for folder in folders for path in folder.glob(f"codewarz.{os.getpid()}.*")}
+
+
+def sums(count: int = 3, **limits: int) -> ProblemPackage:
+    """Return a package that asks for the sum of two numbers."""
+    tests = tuple(
+        Test(
+            name=f"secret/{number}",
+            input=b"%d %d\n" % (number, number),
+            answer=b"%d\n" % (2 * number),
+            is_sample=number == 0,
+        )
+        for number in range(count)
+    )
+    given = Limits(**{"time_ms": 1000, "memory_kb": 128 * 1024, **limits})
+    return ProblemPackage(slug="sums", title="Sums", format="2023-07", statements=(), tests=tests, limits=given)
