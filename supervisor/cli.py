@@ -105,7 +105,9 @@ def _failure(exc: Exception, output: Output, code: int) -> typer.Exit:
     import msgspec
 
     if output is Output.JSON:
-        typer.echo(msgspec.json.encode({"ok": False, "error": type(exc).__name__, "message": str(exc)}))
+        typer.echo(
+            msgspec.json.encode({"ok": False, "error": getattr(exc, "kind", type(exc).__name__), "message": str(exc)})
+        )
     else:
         typer.echo(str(exc), err=True)
     return typer.Exit(code)

@@ -42,4 +42,4 @@ def _result(line: bytes) -> dict[str, Any]:
         raise ControlError(f"the answer is not what a control socket says: {exc}") from exc
     if answer.get("ok") is True:
         return dict(answer["result"])
-    raise Refused(str(answer.get("message")))
+    raise Refused(str(answer.get("error")), str(answer.get("message")))

@@ -27,6 +27,7 @@ LINE_LIMIT = 64 * 1024
 CONNECTIONS = 32
 REQUEST_TIMEOUT_S = 30.0
 """A connection that sends nothing for so long is closed: idle ones must not use up `CONNECTIONS`."""
+DISCARD_S = 2.0
 SOCKET_PATH_LIMIT = 107  # sun_path of unix(7), less its NUL
 
 Handler = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
@@ -104,8 +105,17 @@ async def _serve_connection(tree: Tree, handlers: Mapping[str, Handler], stream:
         if len(line) > LINE_LIMIT:
             # What follows is the rest of that line: there is no telling where the next request begins.
             await stream.send_all(_no(BadRequest(f"a request has at most {LINE_LIMIT} bytes")))
+            await stream.send_eof()
+            await _discard(stream)
             return
         await stream.send_all(await _answer(tree, handlers, line))
+
+
+async def _discard(stream: trio.SocketStream) -> None:
+    """Closing with unread input resets the connection, and the client would never read why."""
+    with trio.move_on_after(DISCARD_S):
+        while await stream.receive_some(LINE_LIMIT):
+            pass
 
 
 async def read_line(stream: trio.abc.ReceiveStream, buffer: bytearray, limit: int = LINE_LIMIT) -> bytes | None:

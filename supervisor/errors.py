@@ -101,4 +101,8 @@ class NothingRunning(ControlError):
 
 
 class Refused(ControlError):
-    """The other side understood the request and answered no."""
+    """The other side understood the request and answered no. `kind` is the name of the error over there."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind

@@ -18,10 +18,10 @@ from supervisor.errors import IntensityExceeded
 from supervisor.events import EventLog, Kind
 from supervisor.frames import await_frame
 from supervisor.incarnation import Exit, Incarnation
-from supervisor.mailbox import Mailbox
 from supervisor.policy import (
     ALIVE,
     ENDED,
+    WAITING,
     Action,
     ChildState,
     Do,
@@ -74,7 +74,9 @@ class Node:
         if self.parent is None:
             return Phase.STOPPED if self.life is None else Phase.RUNNING
         state = self.parent.state.child(self.name)
-        return Phase.STOPPED if state is None else state.phase
+        if state is None or (state.phase in WAITING and self.parent.phase in ENDED):
+            return Phase.STOPPED  # what never came up below one that has ended
+        return state.phase
 
     def emit(self, kind: Kind, detail: str = "", traceback: str | None = None) -> None:
         """Record an event of the present incarnation."""
@@ -412,12 +414,3 @@ def unwind_s(spec: Child) -> float:
     if isinstance(spec, Actor | Pool):
         return spec.unwind_s
     return max((unwind_s(child) for child in spec.children), default=0.0) + 1.0
-
-
-def mailboxes(spec: Child) -> Iterator[Mailbox[object]]:
-    """All mailboxes of a described tree."""
-    if isinstance(spec, Supervisor):
-        for child in spec.children:
-            yield from mailboxes(child)
-    elif spec.mailbox is not None:
-        yield spec.mailbox

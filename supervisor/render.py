@@ -47,7 +47,7 @@ def _headline(status: TreeStatus) -> Text:
     symbol, style = STATES.get(status.state, ("?", ""))
     actors = [row for row in status.rows if row.kind in ("actor", "worker")]
     counts = Counter(row.state for row in actors)
-    line = Text.assemble((f"{symbol} ", style), (status.name, "bold"), ("  " + status.state, style), no_wrap=True)
+    line = Text.assemble((f"{symbol} ", style), (status.name, "bold"), ("  " + status.state, style))
     line.append(f"   {len(actors)} actors", style="dim")
     for state, (mark, colour) in STATES.items():
         if counts[state]:
@@ -69,7 +69,13 @@ def _table(status: TreeStatus, *, wide: bool) -> Table:
     if wide:
         table.add_column("waits at", style="bright_black", no_wrap=True, overflow="ellipsis", ratio=1)
     for row, guide in zip(status.rows, _guides(status.rows), strict=True):
-        cells = [_name(row, guide), _state(row), _ago(status.at - row.since), _restarts(row), _mailbox(row)]
+        cells = [
+            _name(row, guide, wide=wide),
+            _state(row),
+            _ago(status.at - row.since),
+            _restarts(row),
+            _mailbox(row, wide=wide),
+        ]
         table.add_row(*cells, *([_where(row)] if wide else []))
     return table
 
@@ -89,13 +95,13 @@ def _guides(rows: Sequence[Row]) -> list[str]:
     return guides[::-1]
 
 
-def _name(row: Row, guide: str) -> Text:
+def _name(row: Row, guide: str, *, wide: bool) -> Text:
     name = Text.assemble((guide, "bright_black"))
     name.append(row.name, style={"supervisor": "bold", "pool": "bold cyan"}.get(row.kind, ""))
     if row.kind == "pool":
         name.append(f" {row.size}", style="cyan")
-        name.append(f" of at most {row.most}", style="dim")
-    elif row.strategy is not None and row.strategy != "one_for_one":
+        name.append(f" of {row.most}", style="dim")
+    elif wide and row.strategy is not None and row.strategy != "one_for_one":
         name.append(f" {row.strategy.replace('_', ' ')}", style="dim")
     return name
 
@@ -125,11 +131,11 @@ def _restarts(row: Row) -> Text:
     if row.intensity is not None and row.intensity.used:
         used = row.intensity
         style = "bold red" if used.used >= used.restarts else "yellow"
-        return Text(f"{used.used} of {used.restarts} used", style=style)
+        return Text(f"{used.used}/{used.restarts}", style=style)
     return Text(str(row.restarts), style="yellow") if row.restarts else Text("·", style="bright_black")
 
 
-def _mailbox(row: Row) -> Text:
+def _mailbox(row: Row, *, wide: bool) -> Text:
     if row.mailbox is None:
         return Text("")
     box: MailboxStatistics = row.mailbox
@@ -138,7 +144,7 @@ def _mailbox(row: Row) -> Text:
     text = _bar(share, style)
     text.append(f" {box.depth}", style="bold" if box.depth else "dim")
     text.append(f"/{box.capacity}", style="dim")
-    if box.peak:
+    if box.peak and wide:
         text.append(f"  peak {box.peak}", style="dim")
     if box.waiting_senders:
         text.append(f"  {box.waiting_senders} wait to send", style="yellow")

@@ -7,7 +7,7 @@ Law 2: a crash loop always trips its supervisor. A limit like "3 in 5 s" never d
 """
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,10 @@ from supervisor.mailbox import Mailbox
 
 if TYPE_CHECKING:
     from supervisor.context import Context
+
+
+DAY_S = 86_400
+MILLISECOND_S = 0.001
 
 
 class Restart(StrEnum):
@@ -66,8 +70,12 @@ class Backoff:
     healthy_after_s: float = 10.0
 
     def __post_init__(self) -> None:
-        if not (0 <= self.first_s <= self.cap_s < math.inf and self.factor >= 1 and 0 <= self.jitter <= 1):
-            raise SpecError(f"a backoff needs 0 <= first_s <= cap_s, factor >= 1 and 0 <= jitter <= 1, not {self}")
+        if not (0 <= self.first_s <= self.cap_s <= DAY_S and self.factor >= 1 and 0 <= self.jitter <= 1):
+            raise SpecError(f"a backoff needs 0 <= first_s <= cap_s <= {DAY_S}, factor >= 1, jitter 0 to 1, not {self}")
+        if 0 < self.first_s < MILLISECOND_S:
+            raise SpecError(
+                f"first_s is 0 or at least {MILLISECOND_S} s, so that no power overflows before cap_s: {self}"
+            )
         if not 0 <= self.healthy_after_s < math.inf:
             raise SpecError(f"a backoff needs a finite healthy_after_s >= 0, not {self}")
 
@@ -197,6 +205,10 @@ class Supervisor:
             if child.name in seen:
                 raise SpecError(f"supervisor {self.name}: two children are called {child.name!r}; names are addresses")
             seen.append(child.name)
+        owned = list(mailboxes(self))
+        for mailbox in owned:
+            if sum(other is mailbox for other in owned) > 1:
+                raise SpecError(f"mailbox {mailbox.name!r} is given to two actors: share one by a pool")
         if self.intensity is not None:
             _check_intensity(self.name, self.intensity, self.children)
 
@@ -212,6 +224,15 @@ class Supervisor:
 
 
 Child = Actor | Pool | Supervisor
+
+
+def mailboxes(spec: Child) -> Iterator[Mailbox[Any]]:
+    """All mailboxes of a described tree."""
+    if isinstance(spec, Supervisor):
+        for child in spec.children:
+            yield from mailboxes(child)
+    elif spec.mailbox is not None:
+        yield spec.mailbox
 
 
 def _derived(restarts: int, children: "tuple[Child, ...] | list[Actor]") -> Intensity:

@@ -8,10 +8,10 @@ import trio
 from supervisor.errors import DidNotStart, NotAPool, NotPossible, UnknownPath, WouldNotStop
 from supervisor.events import Event, EventLog, Kind
 from supervisor.incarnation import Exit
-from supervisor.node import Branch, Node, Surroundings, child_state, mailboxes
+from supervisor.node import Branch, Node, Surroundings, child_state
 from supervisor.policy import ALIVE, ENDED, Add, Happened, Phase, Remove, Shutdown, What
 from supervisor.snapshot import snapshot
-from supervisor.spec import Pool, Supervisor
+from supervisor.spec import Pool, Supervisor, mailboxes
 from supervisor.status import StopReport, TreeStatus
 from supervisor.watchdog import MailboxWatch
 
