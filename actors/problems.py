@@ -5,23 +5,40 @@ A statement is written by people and read by everybody, so it is sanitised here,
 
 from __future__ import annotations
 
+import base64
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 from html import escape
-from typing import Protocol
 
 import msgspec
 import nh3
 from markdown_it import MarkdownIt
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 
+from sandbox.package import ProblemPackage, Statement
+
 _TAGS = {
-    "a", "b", "blockquote", "br", "caption", "code", "dd", "del", "div", "dl", "dt", "em", "h2", "h3", "h4", "h5", "h6", "hr", "i", "kbd", "li", "ol", "p",
+    "a", "b", "img", "blockquote", "br", "caption", "code", "dd", "del", "div", "dl", "dt", "em", "h2", "h3", "h4", "h5", "h6", "hr", "i", "kbd", "li", "ol", "p",
     "pre", "s", "span", "strong", "sub", "sup", "table", "tbody", "td", "th", "thead", "tr", "u", "ul", "var",
 }  # fmt: skip
-_ATTRIBUTES = {"a": {"href", "title"}, "td": {"align"}, "th": {"align"}, "ol": {"start"}}
+_ATTRIBUTES = {
+    "a": {"href", "title"},
+    "img": {"src", "alt", "title"},
+    "td": {"align"},
+    "th": {"align"},
+    "ol": {"start"},
+}
 _CLASSES = {"span": {"math"}, "div": {"math", "math-block"}}
-_SCHEMES = {"http", "https", "mailto"}
+_SCHEMES = {"http", "https", "mailto", "data"}  # data for own images only
+_IMAGES = {
+    "png": "image/png",
+    "jpg": "image/jpeg",
+    "jpeg": "image/jpeg",
+    "gif": "image/gif",
+    "webp": "image/webp",
+    "svg": "image/svg+xml",
+}
+IMAGE_MAX = 512 * 1024
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -42,7 +59,9 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     time_limit_ms: int
     memory_limit_kb: int
     output_limit_kb: int
+    source_limit_kb: int = 64
     tests_total: int
+    languages: tuple[str, ...] = ()  # allowed ones; none means all
     is_scored: bool = False
     author: str = ""
     license: str = ""
@@ -51,13 +70,10 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 decode_summary = msgspec.json.Decoder(Summary).decode
 
 
-def encode_summary(summary: Summary) -> bytes:
-    """Return the summary as ``ImportProblem.summary`` keeps it."""
-    return msgspec.json.encode(summary)
+def statement_to_html(markdown: str, images: Mapping[str, bytes] | None = None) -> str:
+    """Turn a statement's Markdown into HTML that is safe to show: no scripts, styles, frames or handlers, only http(s) and mailto links.
 
-
-def statement_to_html(markdown: str) -> str:
-    """Turn a statement's Markdown into HTML that is safe to show: no scripts, styles, images, frames or handlers, and only http(s) and mailto links.
+    Images come from the package (``images`` by file name) as data, never from elsewhere: a reader's address is nobody's business.
 
     ``$…$`` and ``$$…$$`` become spans of readable text: a page needs no typesetting library, and none is loaded from elsewhere.
     """
@@ -66,6 +82,10 @@ def statement_to_html(markdown: str) -> str:
     for token in tokens:
         if token.type in ("heading_open", "heading_close"):
             token.tag = f"h{min(6, int(token.tag[1]) + 1)}"
+        for child in token.children or ():
+            if child.type == "image":
+                name = str(child.attrs.get("src", "")).rsplit("/", 1)[-1]
+                child.attrs["src"] = _as_data(name, (images or {}).get(name))
     html = str(_MARKDOWN.renderer.render(tokens, _MARKDOWN.options, {}))
     return nh3.clean(
         html,
@@ -73,8 +93,23 @@ def statement_to_html(markdown: str) -> str:
         attributes=_ATTRIBUTES,
         allowed_classes=_CLASSES,
         url_schemes=_SCHEMES,
+        attribute_filter=_only_own_images,
         link_rel="noopener noreferrer nofollow",
     )
+
+
+def _as_data(name: str, content: bytes | None) -> str:
+    media = _IMAGES.get(name.rsplit(".", 1)[-1].lower())
+    if content is None or media is None or len(content) > IMAGE_MAX:
+        return ""
+    return f"data:{media};base64,{base64.b64encode(content).decode()}"
+
+
+def _only_own_images(tag: str, attribute: str, value: str) -> str | None:
+    is_data = value.lstrip().lower().startswith("data:")
+    if attribute == "src":
+        return value if is_data and value.startswith("data:image/") else None
+    return None if is_data else value
 
 
 _COMMANDS = {
@@ -88,7 +123,7 @@ _COMMANDS = {
 _WRAPPED = re.compile(r"\\(?:text|mathrm|mathit|mathbf|mathtt|texttt|operatorname)\{([^{}]*)\}")
 _FRACTION = re.compile(r"\\[dt]?frac\{([^{}]*)\}\{([^{}]*)\}")
 _ROOT = re.compile(r"\\sqrt\{([^{}]*)\}")
-_COMMAND = re.compile(r"\\([A-Za-z]+|.) ?", re.DOTALL)
+_COMMAND = re.compile(r"\\([A-Za-z]+|.)", re.DOTALL)
 _SCRIPT = re.compile(r"([\^_])(?:\{([^{}]*)\}|([^\s{}^_]))")
 
 
@@ -107,7 +142,7 @@ def math_to_html(tex: str) -> str:
     return text.replace("{", "").replace("}", "") if "\\{" not in tex else text
 
 
-def _render_math(content: str, options: dict[str, bool]) -> str:
+def _render_math(content: str, _options: dict[str, bool]) -> str:
     return math_to_html(content)
 
 
@@ -117,28 +152,51 @@ _MARKDOWN = (
     .use(
         dollarmath_plugin,
         allow_labels=False,
-        allow_space=True,
-        allow_digits=True,
+        allow_space=False,
+        allow_digits=False,
         double_inline=True,
         renderer=_render_math,
     )
 )
 
 
-class _SampleCase(Protocol):
-    """What a summary needs of a sample of ``sandbox.package``."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def input(self) -> bytes: ...
-    @property
-    def answer(self) -> bytes: ...
-
-
-def make_samples(cases: Sequence[_SampleCase]) -> tuple[Sample, ...]:
-    """Return samples as text; bytes that are not UTF-8 are replaced."""
-    return tuple(
-        Sample(case.name, case.input.decode("utf-8", "replace"), case.answer.decode("utf-8", "replace"))
-        for case in cases
+def summarise(package: ProblemPackage) -> bytes:
+    """Return what pages show of a package, as ``ImportProblem.summary`` keeps it."""
+    limits = package.limits
+    statement = _statement(package)
+    images = {each.name: each.content for each in package.resources}
+    summary = Summary(
+        title=package.title,
+        statement_html=_to_html(statement, images),
+        statement_source=statement.text if statement is not None else "",
+        samples=tuple(Sample(each.name, _text(each.input), _text(each.answer)) for each in package.samples),
+        time_limit_ms=limits.time_ms,
+        memory_limit_kb=limits.memory_kb,
+        output_limit_kb=limits.output_kb,
+        source_limit_kb=limits.code_kb,
+        tests_total=len(package.tests),
+        languages=package.languages,
+        is_scored=package.is_scoring,
+        author=package.author,
+        license=package.license,
     )
+    return msgspec.json.encode(summary)
+
+
+def _statement(package: ProblemPackage) -> Statement | None:
+    """The statement to show: English before others, Markdown before LaTeX."""
+    ranked = sorted(package.statements, key=lambda each: (each.language != "en", each.kind != "markdown"))
+    return ranked[0] if ranked else None
+
+
+def _to_html(statement: Statement | None, images: Mapping[str, bytes]) -> str:
+    if statement is None:
+        return ""
+    if statement.kind == "markdown":
+        return statement_to_html(statement.text, images)
+    # LaTeX needs a typesetter; its source is honest and readable.
+    return f"<pre><code>{escape(statement.text)}</code></pre>"
+
+
+def _text(content: bytes) -> str:
+    return content.decode("utf-8", "replace")

@@ -6,7 +6,6 @@ Before: correlation id, Host, who is asking. After: security headers, measuremen
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import structlog
@@ -19,14 +18,13 @@ from actors.gateway import health, openapi, problem_details
 from actors.gateway.bodies import BoundedBody, BoundedRequest
 from actors.gateway.dispatch import Dispatcher
 from actors.gateway.identity import ACCESS_COOKIE, NOBODY, Doorkeeper, Keys
+from actors.gateway.pages.render import error_page
+from actors.gateway.pages.routes import make_pages
 from actors.gateway.routing import Route
 from actors.gateway.services import Services
 from actors.gateway.table import API_PREFIX, ROUTES
 from contracts.errors import CodeWarzError, Malformed
 from contracts.ids import make_id
-
-ErrorPage = Callable[[int, str, str, str], Awaitable[str]]
-"""Renders an error for people: status, title, detail, correlation id → HTML."""
 
 CORRELATION_HEADER = "x-correlation-id"
 CONTENT_SECURITY_POLICY = (
@@ -43,14 +41,15 @@ SECURITY_HEADERS = {
 }
 _PROGRAMS = (API_PREFIX + "/", "/health/", "/metrics")  # answered with problem details; everything else is a page
 _NAMELESS = ("/static/", "/health/", "/metrics")  # nobody needs to be known there
+_METHODS = frozenset({"GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS"})
 _CORRELATION_ID = re.compile(r"[0-9A-Za-z._:-]{1,128}\Z")
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Za-z._-]{1,253})(:[0-9]{1,5})?\Z")
 
 _log = structlog.get_logger("gateway")
 
 
-def make_app(services: Services, register_pages: Callable[[QuartTrio, Services], ErrorPage] | None = None) -> QuartTrio:
-    """Return the application. ``register_pages`` adds the pages and returns how they show an error."""
+def make_app(services: Services) -> QuartTrio:
+    """Return the application: the API, health and metrics, and the pages."""
     app = QuartTrio("actors.gateway", static_folder=None)
     app.url_map.merge_slashes = False  # //api is not /api: no redirects that a client did not ask for
     app.config["MAX_CONTENT_LENGTH"] = None  # BoundedRequest bounds bodies by route
@@ -62,9 +61,9 @@ def make_app(services: Services, register_pages: Callable[[QuartTrio, Services],
         _add(app, route, dispatcher)
     app.register_blueprint(openapi.make_blueprint(services))
     app.register_blueprint(health.make_blueprint(services))
-    error_page = register_pages(app, services) if register_pages is not None else None
+    app.register_blueprint(make_pages(services))
     _surround(app, services, keys)
-    _map_errors(app, error_page)
+    _map_errors(app, services)
     return app
 
 
@@ -127,26 +126,24 @@ def correlation_id(services: Services) -> str:
 
 
 def _measure(services: Services, response: Response) -> None:
-    rule = request.url_rule.rule if request.url_rule is not None else "unmatched"
-    method = request.method if request.method in ("GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS") else "other"
-    services.meter.count("http_requests", route=rule, method=method, status=str(response.status_code))
+    route = request.url_rule.rule if request.url_rule is not None else "unmatched"
+    method = request.method if request.method in _METHODS else "other"
     if "started" in g:
-        services.meter.observe("http_request_seconds", trio.current_time() - g.started, route=rule, method=method)
-    _log.debug("request", method=method, route=rule, status=response.status_code)
+        took_s = trio.current_time() - g.started
+        services.meter.observe(
+            "http_request_seconds", took_s, method=method, route=route, status=str(response.status_code)
+        )
+    _log.debug("request", method=method, route=route, status=response.status_code)
 
 
-def _map_errors(app: QuartTrio, error_page: ErrorPage | None) -> None:
+def _map_errors(app: QuartTrio, services: Services) -> None:
     async def show(problem: problem_details.ProblemDetails, headers: dict[str, str]) -> Response:
-        if error_page is None or request.path.startswith(_PROGRAMS):
+        if request.path.startswith(_PROGRAMS):
             response = problem_details.response(problem)
         else:
-            html = await error_page(problem.status, problem.title, problem.detail, problem.correlation_id)
-            response = Response(html, status=problem.status, content_type="text/html; charset=utf-8")
+            response = await error_page(problem.status, problem.detail, problem.correlation_id)
         response.headers.update(headers)
         return response
-
-    def current_id() -> str:
-        return correlation_id(cast("Services", app.extensions["services"]))
 
     @app.errorhandler(CodeWarzError)
     async def ours(error: CodeWarzError) -> Response:
@@ -158,19 +155,19 @@ def _map_errors(app: QuartTrio, error_page: ErrorPage | None) -> None:
             headers["Retry-After"] = problem_details.whole_seconds(wait_s)
         if error.status == 401:
             headers["WWW-Authenticate"] = 'Bearer realm="codewarz"'
-        return await show(problem_details.of_error(error, current_id()), headers)
+        return await show(problem_details.of_error(error, correlation_id(services)), headers)
 
     @app.errorhandler(HTTPException)
     async def frameworks(error: HTTPException) -> Response:
         if error.code is None or error.code < 400:
             return cast("Response", error.get_response())
         headers = {name: value for name, value in error.get_headers() if name == "Allow"}
-        return await show(problem_details.of_http(error, current_id()), headers)
+        return await show(problem_details.of_http(error, correlation_id(services)), headers)
 
     @app.errorhandler(Exception)
     async def bug(error: Exception) -> Response:
         _log.error("bug", path=request.path, exc_info=error)
-        return await show(problem_details.of_error(CodeWarzError(""), current_id()), {})
+        return await show(problem_details.of_error(CodeWarzError(""), correlation_id(services)), {})
 
 
 def registered_api_routes(app: QuartTrio) -> set[tuple[str, str]]:
