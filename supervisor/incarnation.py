@@ -7,7 +7,7 @@ from traceback import format_exception
 import trio
 
 from supervisor.errors import EndOfInbox, MailboxClosed, StartTimeout, Wedged
-from supervisor.policy import What
+from supervisor.states import What
 
 
 @dataclass(frozen=True)

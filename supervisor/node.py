@@ -18,7 +18,9 @@ from supervisor.errors import IntensityExceeded
 from supervisor.events import EventLog, Kind
 from supervisor.frames import await_frame
 from supervisor.incarnation import Exit, Incarnation
-from supervisor.policy import (
+from supervisor.policy import next_wake, step
+from supervisor.spec import Actor, Child, Pool, Strategy, Supervisor
+from supervisor.states import (
     ALIVE,
     ENDED,
     WAITING,
@@ -32,10 +34,7 @@ from supervisor.policy import (
     State,
     Tick,
     What,
-    next_wake,
-    step,
 )
-from supervisor.spec import Actor, Child, Pool, Strategy, Supervisor
 from supervisor.status import Stuck
 
 

@@ -5,8 +5,8 @@ import trio
 from supervisor.events import EventLog
 from supervisor.mailbox import Mailbox
 from supervisor.node import Branch, Leaf, Node
-from supervisor.policy import Phase
 from supervisor.spec import Pool
+from supervisor.states import Phase
 from supervisor.status import IntensityUse, QuarantinedRow, Row, TreeStatus
 from supervisor.watchdog import MailboxWatch
 

@@ -9,9 +9,9 @@ from supervisor.errors import DidNotStart, NotAPool, NotPossible, UnknownPath, W
 from supervisor.events import Event, EventLog, Kind
 from supervisor.incarnation import Exit
 from supervisor.node import Branch, Node, Surroundings, child_state
-from supervisor.policy import ALIVE, ENDED, Add, Happened, Phase, Remove, Shutdown, What
 from supervisor.snapshot import snapshot
 from supervisor.spec import Pool, Supervisor, mailboxes
+from supervisor.states import ALIVE, ENDED, Add, Happened, Phase, Remove, Shutdown, What
 from supervisor.status import StopReport, TreeStatus
 from supervisor.watchdog import MailboxWatch
 
@@ -121,7 +121,7 @@ class Tree:
         wanted = [str(number) for number in range(1, n + 1)]
         node.apply(Add(tuple(child_state(spec.actor(int(name))) for name in wanted if name not in there)))
         node.apply(Remove(tuple(name for name in there if name not in wanted)))
-        while node.open and (node.state.leaving() or not node.state.at_rest()):
+        while node.state.leaving() or not node.state.at_rest():
             await node.changed.wait()
 
     async def shutdown(self) -> StopReport:

@@ -20,8 +20,8 @@ import trio
 from supervisor.events import EventLog, Kind
 from supervisor.mailbox import Mailbox
 from supervisor.node import Branch, Leaf, Node
-from supervisor.policy import Happened, Phase, What
 from supervisor.spec import Pool
+from supervisor.states import Happened, Phase, What
 
 
 class MailboxWatch:

@@ -7,6 +7,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from supervisor import (
     AskTimeout,
     EndOfInbox,
+    Inbox,
     Mailbox,
     MailboxClosed,
     MailboxFull,
@@ -255,9 +256,8 @@ async def test_a_reader_that_ends_when_it_was_woken_passes_the_message_on() -> N
     first, second = mailbox.open_inbox(), mailbox.open_inbox()
     received = []
 
-    async def read(inbox: object) -> None:
-        async for delivery in inbox:  # type: ignore[attr-defined]
-            received.append(delivery.message)
+    async def read(inbox: Inbox[int]) -> None:
+        received.extend([delivery.message async for delivery in inbox])
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(read, first)
@@ -267,8 +267,9 @@ async def test_a_reader_that_ends_when_it_was_woken_passes_the_message_on() -> N
         mailbox.address.tell_nowait(5)  # wakes the first
         first.end()  # before it could run
         await wait_all_tasks_blocked()
-        assert received == [5]
+        assert mailbox.statistics().depth == 0
         second.end()
+    assert received == [5]
 
 
 async def test_an_inbox_has_one_reader_at_a_time() -> None:

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from supervisor import Backoff, Intensity, Restart, Strategy
-from supervisor.policy import (
+from supervisor.policy import MOVES, backoff_s, next_wake, step
+from supervisor.states import (
     ALIVE,
-    MOVES,
     WAITING,
     Action,
     ChildState,
@@ -23,9 +23,6 @@ from supervisor.policy import (
     State,
     Tick,
     What,
-    backoff_s,
-    next_wake,
-    step,
 )
 
 RNG = random.Random(1)

@@ -1,9 +1,9 @@
 import math
+from collections.abc import Callable
 
 import pytest
 
 from supervisor import Actor, Backoff, Intensity, Mailbox, Pool, SpecError, Supervisor
-from supervisor.spec import Child
 from tests.supervisor.growing import idle
 
 
@@ -75,6 +75,6 @@ def test_a_backoff_that_makes_no_sense_is_refused(wrong: dict[str, float]) -> No
         lambda: Intensity(1, 0),
     ],
 )
-def test_what_cannot_work_is_refused_when_it_is_described(describe: "type[Child]") -> None:
+def test_what_cannot_work_is_refused_when_it_is_described(describe: Callable[[], object]) -> None:
     with pytest.raises(SpecError):
         describe()

@@ -366,10 +366,10 @@ async def test_stopping_one_that_would_not_stop_says_where_it_waits(autojump_clo
 
 
 async def test_a_pool_shares_its_mailbox_and_scales(autojump_clock: MockClock) -> None:
-    mailbox = Mailbox[object]("p", 20)
-    finished = []
+    mailbox = Mailbox[int]("p", 20)
+    finished: list[tuple[str, int]] = []
 
-    async def worker(ctx: Context[object]) -> None:
+    async def worker(ctx: Context[int]) -> None:
         async for delivery in ctx.inbox:
             await trio.sleep(2)
             finished.append((ctx.path.rpartition("/")[2], delivery.message))
