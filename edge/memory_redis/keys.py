@@ -71,13 +71,13 @@ def _rename(keys: Keyspace, words: Words) -> Any:
 
 def _expire(keys: Keyspace, name: str, words: Words, unit_ms: int) -> int:
     key, options = words[0], {word.upper() for word in words[2:]}
-    amount = integer(words[1])
     if not options <= {b"NX", b"XX", b"GT", b"LT"}:
         raise RedisError(f"ERR Unsupported option {words[2].decode('utf-8', 'replace')}")
     if b"NX" in options and len(options) > 1:
         raise RedisError("ERR NX and XX, GT or LT options at the same time are not compatible")
     if {b"GT", b"LT"} <= options:
         raise RedisError("ERR GT and LT options at the same time are not compatible")
+    amount = integer(words[1])
     if abs(amount) > (INT_MAX >> 1) // unit_ms:
         raise RedisError(f"ERR invalid expire time in '{name}' command")
     if keys.peek(key) is None:
@@ -97,12 +97,12 @@ def _expire(keys: Keyspace, name: str, words: Words, unit_ms: int) -> int:
     return 1
 
 
-@COMMANDS.define("EXPIRE", 2, 4)
+@COMMANDS.define("EXPIRE", 2, None)
 def _expire_s(keys: Keyspace, words: Words) -> Any:
     return _expire(keys, "expire", words, 1000)
 
 
-@COMMANDS.define("PEXPIRE", 2, 4)
+@COMMANDS.define("PEXPIRE", 2, None)
 def _expire_ms(keys: Keyspace, words: Words) -> Any:
     return _expire(keys, "pexpire", words, 1)
 

@@ -1,7 +1,7 @@
 """The Lua side of scripting: what a script sees, and cjson as lua-cjson 2.1 writes and reads it (the one inside Redis)."""
 
 CJSON = rb"""
-local null = python.none  -- a userdata, as cjson's light one
+local null = newproxy()  -- a userdata, as cjson's light one
 local find, sub, byte, char, format, gsub = string.find, string.sub, string.byte, string.char, string.format, string.gsub
 local concat, floor, pairs, type, tonumber, error = table.concat, math.floor, pairs, type, tonumber, error
 local DEPTH_MAX = 1000
@@ -240,11 +240,22 @@ function redis.status_reply(text)
   return { ok = text }
 end
 
+-- Redis's own pcall gives an error table's text.
+local function outcome(has_ended, ...)
+  if has_ended then return true, ... end
+  local reason = ...
+  if type(reason) == 'table' and type(reason.err) == 'string' then return false, reason.err end
+  return false, reason
+end
+
 -- What Redis leaves of the standard library. math.random is gone: its numbers would not come from the simulation's seed.
 local visible = { redis = redis, cjson = cjson }
 for _, name in ipairs({ 'assert', 'error', 'getmetatable', 'ipairs', 'next', 'pairs', 'pcall', 'rawequal', 'rawget', 'rawset', 'select', 'setmetatable',
                         'tonumber', 'tostring', 'type', 'unpack', 'xpcall', '_VERSION', 'string', 'table', 'math', 'coroutine' }) do
   visible[name] = _G[name]
+end
+function visible.pcall(...)
+  return outcome(pcall(...))
 end
 math.random, math.randomseed, string.dump = nil, nil, nil
 

@@ -45,7 +45,10 @@ class Scripts:
         sha, chunk = self._compiled.get(lua) or self._load(lua)
         has_ended, result = _two(self._run(chunk, self._table(keys), self._table(arguments)))
         if has_ended:
-            return self._reply(result)
+            reply = self._reply(result)
+            if isinstance(reply, RedisError):
+                raise reply
+            return reply
         if isinstance(result, BaseException):
             raise result
         raise RedisError(f"{self._error_text(result)} script: {sha}, on @user_script.")
@@ -96,7 +99,9 @@ class Scripts:
     def _table_reply(self, table: Any) -> Any:
         error = table[b"err"]
         if type(error) is bytes:
-            raise RedisError(error.decode("utf-8", "replace"))
+            return RedisError(
+                error.decode("utf-8", "replace")
+            )  # raised when it is the whole reply, an element otherwise
         status = table[b"ok"]
         if type(status) is bytes:
             return Status(status.replace(b"\r", b" ").replace(b"\n", b" "))
@@ -112,9 +117,11 @@ class Scripts:
         return f"ERR {error.decode('utf-8', 'replace') if type(error) is bytes else error}"
 
 
-def _two(result: Any) -> tuple[Any, Any]:
-    """Return what a Lua function with two results gave; trailing nils are not passed on."""
-    return result if isinstance(result, tuple) else (result, None)
+def _two(results: Any) -> tuple[Any, Any]:
+    """Return the first two results of a Lua function; a single one does not come as a tuple, and trailing nils do not come at all."""
+    if not isinstance(results, tuple):
+        return results, None
+    return results[0], results[1]
 
 
 def _word(value: Any) -> bytes:

@@ -11,7 +11,9 @@ from edge.redis_error import RedisError
 
 COMMANDS = Commands()
 StreamId = tuple[int, int]
+Entry = tuple[StreamId, list[bytes]]
 SEQ_MAX = (1 << 64) - 1
+_ENDS = {b"-": b"0-0", b"+": b"%d-%d" % (SEQ_MAX, SEQ_MAX)}
 BAD_ID = "ERR Invalid stream ID specified as stream command argument"
 _id = itemgetter(0)
 
@@ -20,7 +22,7 @@ class Stream:
     """Entries in order; ``last_id`` only rises, also when everything was trimmed away."""
 
     def __init__(self) -> None:
-        self.entries: list[tuple[StreamId, list[bytes]]] = []
+        self.entries: list[Entry] = []
         self.last_id: StreamId = (0, 0)
 
     def __len__(self) -> int:
@@ -100,25 +102,30 @@ def _xlen(keys: Keyspace, words: Words) -> Any:
     return 0 if stream is None else len(stream)
 
 
-def _slice(stream: Stream, low: bytes, high: bytes) -> list[tuple[StreamId, list[bytes]]]:
-    low = {b"-": b"0-0", b"+": b"%d-%d" % (SEQ_MAX, SEQ_MAX)}.get(low, low)
-    high = {b"-": b"0-0", b"+": b"%d-%d" % (SEQ_MAX, SEQ_MAX)}.get(high, high)
-    low_open, high_open = low[:1] == b"(", high[:1] == b"("
-    lowest, highest = _parsed(low.removeprefix(b"("), 0), _parsed(high.removeprefix(b"("), SEQ_MAX)
-    first = (bisect_right if low_open else bisect_left)(stream.entries, lowest, key=_id)
-    last = (bisect_left if high_open else bisect_right)(stream.entries, highest, key=_id)
-    return stream.entries[first:last]
+class _Interval:
+    """A stretch of identifiers: ``-``, ``+``, ``5``, ``5-1``, ``(5-1``; without a sequence the whole millisecond is meant."""
+
+    def __init__(self, low: bytes, high: bytes) -> None:
+        low, high = _ENDS.get(low, low), _ENDS.get(high, high)
+        self.is_low_open, self.is_high_open = low[:1] == b"(", high[:1] == b"("
+        self.low, self.high = _parsed(low.removeprefix(b"("), 0), _parsed(high.removeprefix(b"("), SEQ_MAX)
+
+    def within(self, entries: list[Entry]) -> list[Entry]:
+        """Return the entries inside."""
+        first = (bisect_right if self.is_low_open else bisect_left)(entries, self.low, key=_id)
+        last = (bisect_left if self.is_high_open else bisect_right)(entries, self.high, key=_id)
+        return entries[first:last]
 
 
 def _range(keys: Keyspace, words: Words, *, reverse: bool) -> Any:
+    interval = _Interval(words[2], words[1]) if reverse else _Interval(words[1], words[2])
     count = INT_MAX
     if len(words) > 3:
         if len(words) != 5 or words[3].upper() != b"COUNT":
             raise RedisError(SYNTAX)
         count = max(integer(words[4]), 0)
     stream = keys.read(words[0], Stream) or Stream()
-    low, high = (words[2], words[1]) if reverse else (words[1], words[2])
-    entries = _slice(stream, low, high)
+    entries = interval.within(stream.entries)
     if reverse:
         entries.reverse()
     return [[_written(identifier), list(fields)] for identifier, fields in entries[:count]]

@@ -15,7 +15,6 @@ from edge.memory_redis.keyspace import (
     Keyspace,
     Words,
     integer,
-    span,
 )
 from edge.redis_error import RedisError
 
@@ -58,30 +57,30 @@ def _getdel(keys: Keyspace, words: Words) -> Any:
 
 
 class _SetOptions:
-    """What follows SET key value."""
+    """What follows SET key value. The same option twice is allowed, contrary ones are not."""
 
     def __init__(self, keys: Keyspace, words: Words) -> None:
-        self.condition = b""
-        self.deadline: int | None = None
+        self.condition = self.unit = amount = b""
         self.gets = self.keeps_ttl = False
         rest = iter(words)
         for word in rest:
             option = word.upper()
-            if option in (b"NX", b"XX") and not self.condition:
+            if option in (b"NX", b"XX") and self.condition in (b"", option):
                 self.condition = option
             elif option == b"GET":
                 self.gets = True
-            elif option == b"KEEPTTL" and self.deadline is None:
+            elif option == b"KEEPTTL" and not self.unit:
                 self.keeps_ttl = True
-            elif option in (b"PX", b"EX") and self.deadline is None and not self.keeps_ttl:
-                self.deadline = _deadline(keys, option, next(rest, None))
+            elif option in (b"PX", b"EX") and self.unit in (b"", option) and not self.keeps_ttl:
+                self.unit, amount = option, next(rest, b"")
+                if not amount:
+                    raise RedisError(SYNTAX)
             else:
                 raise RedisError(SYNTAX)
+        self.deadline = _deadline(keys, self.unit, amount) if self.unit else None
 
 
-def _deadline(keys: Keyspace, unit: bytes, amount: bytes | None) -> int:
-    if amount is None:
-        raise RedisError(SYNTAX)
+def _deadline(keys: Keyspace, unit: bytes, amount: bytes) -> int:
     life_ms = integer(amount) * (1000 if unit == b"EX" else 1)
     if not 0 < life_ms <= INT_MAX >> 1:
         raise RedisError("ERR invalid expire time in 'set' command")
@@ -161,13 +160,26 @@ def _getbit(keys: Keyspace, words: Words) -> Any:
 
 @COMMANDS.define("BITCOUNT", 1, 4)
 def _bitcount(keys: Keyspace, words: Words) -> Any:
-    unit = words[3].upper() if len(words) == 4 else b"BYTE"
-    if len(words) == 2 or unit not in (b"BYTE", b"BIT"):
+    value = text(keys, words[0])
+    if value is None:
+        return 0
+    if len(words) == 2:
         raise RedisError(SYNTAX)
     bounds = (integer(words[1]), integer(words[2])) if len(words) > 2 else (0, -1)
-    value = text(keys, words[0]) or b""
+    unit = words[3].upper() if len(words) == 4 else b"BYTE"
+    if unit not in (b"BYTE", b"BIT"):
+        raise RedisError(SYNTAX)
+    length = len(value) * (8 if unit == b"BIT" else 1)
+    start, end = (bound + length if bound < 0 else bound for bound in bounds)
+    if bounds[1] < bounds[0] < 0:
+        return 0
+    start, end = (
+        max(start, 0),
+        min(max(end, 0), length - 1),
+    )  # an end before the first still counts the first, unlike in a list
+    if start > end:
+        return 0
     if unit == b"BYTE":
-        return int.from_bytes(value[span(*bounds, len(value))]).bit_count()
-    chosen = span(*bounds, len(value) * 8)
-    bits = int.from_bytes(value) >> (len(value) * 8 - chosen.stop) if value else 0
-    return (bits & ((1 << (chosen.stop - chosen.start)) - 1)).bit_count()
+        return int.from_bytes(value[start : end + 1]).bit_count()
+    bits = int.from_bytes(value) >> (length - 1 - end)
+    return (bits & ((1 << (end - start + 1)) - 1)).bit_count()

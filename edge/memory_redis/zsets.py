@@ -70,7 +70,8 @@ class _Bound:
 
     def __init__(self, word: bytes) -> None:
         self.is_open = word[:1] == b"("
-        self.score = number(word[1:] if self.is_open else word, "ERR min or max is not a float")
+        digits = word[1:] if self.is_open else word
+        self.score = number(digits or b"0", "ERR min or max is not a float")  # strtod takes nothing for 0
 
 
 def _read(keys: Keyspace, key: bytes) -> SortedSet:
@@ -212,6 +213,9 @@ def _zrevrank(keys: Keyspace, words: Words) -> Any:
     return None if rank is None else len(value) - 1 - rank
 
 
+_ONCE = frozenset({b"BYSCORE", b"REV"})
+
+
 class _RangeOptions:
     """What follows ZRANGE key start stop, and its older relatives."""
 
@@ -221,7 +225,7 @@ class _RangeOptions:
         rest = iter(words)
         for word in rest:
             option = word.upper()
-            if option not in allowed:
+            if option not in allowed or (option in _ONCE and option in self.flags):
                 raise RedisError(SYNTAX)
             self.flags.add(option)
             if option == b"LIMIT":
@@ -268,7 +272,7 @@ def _zrange(keys: Keyspace, words: Words) -> Any:
         first, second = _Bound(words[1]), _Bound(words[2])
         low, high = (second, first) if reverse else (first, second)
         pairs = options.page(_by_score(_read(keys, words[0]), low, high, reverse=reverse))
-    elif b"LIMIT" in flags:
+    elif options.count != -1:
         raise RedisError(f"{SYNTAX}, LIMIT is only supported in combination with either BYSCORE or BYLEX")
     else:
         start, stop = integer(words[1]), integer(words[2])

