@@ -198,7 +198,8 @@ class Mailbox(Generic[M]):
             self._by_key[self._key(envelope.message)] = envelope
         depth = len(self._queue)
         self._peak = max(self._peak, depth)
-        self.readers.unpark()
+        if self.readers:
+            self.readers.unpark()
         if depth == 1:
             self._waiting_since = trio.current_time()
             if self._stirred is not None:

@@ -147,7 +147,8 @@ class Leaf(Node):
         if self.phase is Phase.STARTING:
             self.emit(Kind.READY)
             self.parent.apply(Happened(What.READY, self.name))
-            self.around.stir()
+            if self.spec.mailbox is not None and self.spec.mailbox.waiting:
+                self.around.stir()
 
     def drain(self) -> None:
         """The inbox ends with the wish to finish."""

@@ -29,12 +29,14 @@ class MailboxWatch:
 
     def __init__(self) -> None:
         self._stirred = trio.Event()
+        self._asleep = True
         self._wedged: dict[str, float] = {}
         """Path -> the Trio time since when, for those already reported."""
 
     def stir(self) -> None:
-        """A mailbox is no longer empty, or an actor has become ready: look again."""
-        self._stirred.set()
+        """Messages wait where none waited before: look again when that may have become too long."""
+        if self._asleep:
+            self._stirred.set()
 
     def is_wedged(self, node: Node) -> bool:
         """Reported, and no progress since."""
@@ -43,26 +45,30 @@ class MailboxWatch:
 
     async def run(self, root: Branch) -> None:
         """Watch until cancelled."""
-        watched: list[Mailbox[Any]] = []
+        watched = [(node, after_s) for node in root.walk() if (after_s := _watched(node)[1]) is not None]
+        watched = [(node, after_s) for node, after_s in watched if _watched(node)[0] is not None]
+        for node, _ in watched:
+            mailbox, _ = _watched(node)
+            assert mailbox is not None
+            mailbox.on_stir(self.stir)
+        shortest_s = min((after_s for _, after_s in watched), default=math.inf)
         while True:
-            self._stirred = trio.Event()
-            due = math.inf
-            for node in root.walk():
-                mailbox, after_s = _watched(node)
-                if mailbox is None or after_s is None:
-                    continue
-                if mailbox not in watched:
-                    mailbox.on_stir(self.stir)
-                    watched.append(mailbox)
-                due = min(due, self._look(node, after_s))
-            with trio.move_on_at(due):
+            due = min([self._look(node, after_s) for node, after_s in watched], default=math.inf)
+            if due == math.inf:
+                self._stirred, self._asleep = trio.Event(), True
                 await self._stirred.wait()
+                self._asleep = False
+            # A busy mailbox is empty and not empty thousands of times a second. No stall that begins from now on can be
+            # too long before this time, so none of that needs to wake anybody.
+            await trio.sleep_until(min(due, trio.current_time() + shortest_s))
 
     def _look(self, node: Node, after_s: float) -> float:
         """Report it if it is wedged; else return when it would be."""
         since = _stalled_since(node)
-        if since is None or self._wedged.get(node.path) == since:
+        if since is None:
             return math.inf
+        if self._wedged.get(node.path) == since:
+            return trio.current_time() + after_s  # told already; but it may go on, and stall again without being empty
         if trio.current_time() < since + after_s:
             return since + after_s
         self._wedged[node.path] = since
@@ -75,7 +81,7 @@ class MailboxWatch:
         if isinstance(node, Branch) and isinstance(node.spec, Pool) and node.spec.restart_when_wedged:
             for leaf in list(node.leaves_alive()):
                 node.apply(Happened(What.WEDGED, leaf.name))
-        return math.inf
+        return trio.current_time() + after_s
 
 
 def _watched(node: Node) -> tuple[Mailbox[Any] | None, float | None]:

@@ -36,6 +36,21 @@ async def test_messages_that_wait_and_none_received_is_wedged(autojump_clock: Mo
         assert grown.tree.status().row("a").state == "running"
 
 
+async def test_one_that_goes_on_and_stalls_again_is_told_again(autojump_clock: MockClock) -> None:
+    mailbox = Mailbox[object]("a", 10)
+
+    async def slow(ctx: Context[object]) -> None:
+        async for _ in ctx.inbox:
+            await trio.sleep(100)
+
+    async with growing(actor("a", slow, mailbox, wedged_after_s=30.0)) as grown:
+        for number in range(3):
+            mailbox.address.tell_nowait(number)
+        await trio.sleep(250)
+        assert grown.order(Kind.WEDGED) == ["a", "a"]
+        assert not grown.tree.status().row("a").wedged
+
+
 async def test_slow_but_moving_is_not_wedged(autojump_clock: MockClock) -> None:
     mailbox = Mailbox[object]("a", 10)
 
