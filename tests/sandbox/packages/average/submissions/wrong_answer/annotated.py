@@ -1,0 +1,2 @@
+# @EXPECTED_RESULTS@: RUN-ERROR, WRONG-ANSWER
+raise SystemExit(3)
