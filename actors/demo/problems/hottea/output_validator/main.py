@@ -1,6 +1,6 @@
 """Accept any order of visits that serves every crew in time.
 
-Called as: validate.py judge_in judge_ans feedback_dir < team_output. Exits 42 to accept and 43 to reject.
+Called as: main.py judge_in judge_ans feedback_dir < team_output. Exits 42 to accept and 43 to reject.
 """
 
 import sys
