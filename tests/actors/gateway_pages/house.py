@@ -15,7 +15,7 @@ from actors.gateway.identity import ACCESS_COOKIE, ACCESS_TTL_S, Doorkeeper, Key
 from actors.gateway.pages.routes import make_pages
 from actors.gateway.services import Services
 from actors.languages import Offer, announce
-from actors.problems import Sample, Summary, encode_summary, statement_to_html
+from actors.problems import Sample, Summary, statement_to_html
 from contracts.messages import Role, User
 from contracts.ports import Database, Passwords, Redis
 from contracts.scoring import BoardRules, Entry, Rules
@@ -157,6 +157,7 @@ async def _problem(house: House, problem_id: str, title: str) -> None:
         time_limit_ms=1500,
         memory_limit_kb=262144,
         output_limit_kb=8192,
+        source_limit_kb=64,
         tests_total=12,
         author="A. Keeper",
     )
@@ -166,7 +167,7 @@ async def _problem(house: House, problem_id: str, title: str) -> None:
         "INSERT INTO problem_versions VALUES ($1, 1, 'd', $2, $3, $4, 'root', $5)",
         problem_id,
         b"zip",
-        encode_summary(summary),
+        msgspec.json.encode(summary),
         False,
         now,
     )

@@ -78,6 +78,19 @@ export class Editor {
       text.dispatchEvent(new Event("input", { bubbles: true }));
     }
     text.setSelectionRange(...change.select);
+    this.reveal();
+  }
+
+  /** Scroll to the caret: browsers do so for their own edits, not for ours. */
+  reveal() {
+    const { box, text } = this;
+    const before = text.value.slice(0, text.selectionEnd);
+    const style = getComputedStyle(text);
+    const height = parseFloat(style.lineHeight);
+    const top = parseFloat(style.paddingTop) + (before.split("\n").length - 1) * height;
+    if (top < box.scrollTop + height) box.scrollTop = top - height;
+    else if (top + 2 * height > box.scrollTop + box.clientHeight) box.scrollTop = top + 2 * height - box.clientHeight;
+    if (before.length - before.lastIndexOf("\n") < 16) box.scrollLeft = 0;
   }
 
   key(event) {
