@@ -2,7 +2,7 @@
 
 Rule 1: a script is atomic: there is no checkpoint between its first and last instruction.
 Rule 2: values cross as Redis documents it. To Lua: integer → number, bulk → string, nil → false, status → ``{ok}``, error → ``{err}``. Back: number → integer
-        (the fraction is cut), true → 1, false → nil, a table up to its first nil.
+        (the fraction is cut), true → 1, false → nil, a table up to its first nil. Only a negative zero loses its sign on the way.
 Rule 3: a script sees no file, process, module or Python object, and runs at most 50 million instructions. Its memory has no bound of its own: lupa's makes
         Lua abort the whole process where a table is built from outside. Scripts are ours; what a user sends only ever reaches ARGV.
 """
@@ -99,12 +99,10 @@ class Scripts:
     def _table_reply(self, table: Any) -> Any:
         error = table[b"err"]
         if type(error) is bytes:
-            return RedisError(
-                error.decode("utf-8", "replace")
-            )  # raised when it is the whole reply, an element otherwise
+            return RedisError(_line(error).decode("utf-8", "replace"))  # raised when it is the whole reply
         status = table[b"ok"]
         if type(status) is bytes:
-            return Status(status.replace(b"\r", b" ").replace(b"\n", b" "))
+            return Status(_line(status))
         items: list[Any] = []
         while (item := table[len(items) + 1]) is not None:
             items.append(self._reply(item))
@@ -122,6 +120,11 @@ def _two(results: Any) -> tuple[Any, Any]:
     if not isinstance(results, tuple):
         return results, None
     return results[0], results[1]
+
+
+def _line(text: bytes) -> bytes:
+    """Return what of a text fits into a status or error line."""
+    return text.partition(b"\0")[0].replace(b"\r", b" ").replace(b"\n", b" ")
 
 
 def _word(value: Any) -> bytes:

@@ -56,8 +56,6 @@ def _next_id(keys: Keyspace, stream: Stream, word: bytes) -> StreamId:
         identifier = (stamp, last_seq + 1 if stamp == last_ms else 0)
     else:
         identifier = _parsed(word, 0)
-        if identifier == (0, 0):
-            raise RedisError("ERR The ID specified in XADD must be greater than 0-0")
     if identifier <= stream.last_id:
         raise RedisError("ERR The ID specified in XADD is equal or smaller than the target stream top item")
     return identifier
@@ -84,6 +82,8 @@ def _xadd(keys: Keyspace, words: Words) -> Any:
     fields = list(words[index + 1 :])
     if not fields or len(fields) % 2:
         raise wrong_arity("xadd")
+    if words[index] != b"*" and _parsed(words[index].removesuffix(b"-*"), words[index].endswith(b"-*")) == (0, 0):
+        raise RedisError("ERR The ID specified in XADD must be greater than 0-0")
     present = keys.read(words[0], Stream)
     if present is None and not may_create:
         return None

@@ -43,7 +43,7 @@ class BlockingClient:
         if kind == b"+":
             return rest
         if kind == b"-":
-            return RedisError(rest.decode())
+            return RedisError(rest.decode("utf-8", "replace"))
         if kind == b":":
             return int(rest)
         length = int(rest)

@@ -21,7 +21,7 @@ from tests.edge.conftest import FixedWall
 from tests.edge.resp import BlockingClient
 
 Words = tuple[RedisValue, ...]
-EXAMPLES = settings(max_examples=250, deadline=None)
+EXAMPLES = settings(max_examples=120, deadline=None)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,9 @@ def spliced(base: st.SearchStrategy[Words], at: int, extra: st.SearchStrategy[li
     return st.tuples(base, extra).map(lambda pair: (*pair[0][:at], *pair[1], *pair[0][at:]))
 
 
-limits = st.one_of(st.just([]), st.tuples(st.just("LIMIT"), st.integers(-1, 3), st.integers(-1, 3)).map(list))
+limits: st.SearchStrategy[list[Any]] = st.one_of(
+    st.just([]), st.tuples(st.just("LIMIT"), st.integers(-1, 3), st.integers(-1, 3)).map(list)
+)
 zrange = st.tuples(row("ZRANGE", keys, indices, indices), flags("REV", "WITHSCORES"), limits).map(
     lambda t: (*t[0], *t[1], *t[2])
 )
