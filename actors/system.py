@@ -88,20 +88,20 @@ def build(
     sandboxes: Run,
     gateway: tuple[Actor, ...],
     tell: Callable[[str], None],
-    name: str = "codewarz",
+    node: str = "node",
 ) -> Supervisor:
-    """Describe the whole tree for one process. Nothing runs yet."""
+    """Describe the whole tree for one process; ``node`` tells its judges from those of others. Nothing runs yet."""
     mailboxes = Mailboxes(settings.workers)
     parts = [
         _edges(with_, mailboxes, edges),
         _core(settings, with_, mailboxes, tell),
         _leaderboard(with_, mailboxes),
-        _judge(settings, with_, mailboxes, sandboxes, name),
+        _judge(settings, with_, mailboxes, sandboxes, node),
     ]
     if settings.demo:
         parts.append(_demo(settings, with_))
     parts.append(Supervisor("gateway", gateway))
-    return Supervisor(name, tuple(parts), Strategy.REST_FOR_ONE)
+    return Supervisor("codewarz", tuple(parts), Strategy.REST_FOR_ONE)
 
 
 def _edges(with_: Neighbours, mailboxes: Mailboxes, edges: tuple[Edge, ...]) -> Supervisor:
@@ -170,10 +170,10 @@ def _leaderboard(with_: Neighbours, mailboxes: Mailboxes) -> Supervisor:
     )
 
 
-def _judge(settings: Settings, with_: Neighbours, mailboxes: Mailboxes, sandboxes: Run, name: str) -> Supervisor:
-    worker = Worker(name, with_.redis, with_.rpc, with_.judging, with_.meter, ProblemCache())
+def _judge(settings: Settings, with_: Neighbours, mailboxes: Mailboxes, sandboxes: Run, node: str) -> Supervisor:
+    worker = Worker(f"{node}/", with_.redis, with_.rpc, with_.judging, with_.meter, ProblemCache())
     intake = Intake(
-        name,
+        node,
         with_.broker,
         with_.redis,
         with_.rpc,

@@ -336,6 +336,14 @@ class MemoryBroker:
         source.admit_stranded()
         return purged
 
+    def restart(self) -> None:
+        """Go away for a moment, as a broker with durable queues that was restarted: consumers get EdgeLost, what they had not settled is ready again."""
+        for queue in self._queues.values():
+            for consumer in queue.consumers:
+                consumer.lose()
+                consumer.put_all_back()
+            queue.consumers.clear()
+
     def close(self) -> None:
         """Lose everything and wake every consumer with EdgeLost, as a broker that went away."""
         self._is_closed = True

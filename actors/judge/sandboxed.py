@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import trio
@@ -18,7 +18,7 @@ from sandbox.languages import Language
 from sandbox.package import ProblemPackage
 from sandbox.pool import Pool
 from sandbox.validators import Validators
-from sandbox.verify import verify
+from sandbox.verify import Report, verify
 from supervisor.context import Context
 
 _PACKAGES_MOST = 32  # decoded packages kept: what a contest needs, bounded
@@ -31,7 +31,7 @@ class SandboxedJudging:
 
     pool: Pool
     validators: Validators
-    languages: Mapping[str, Language]
+    languages: dict[str, Language]
     _packages: OrderedDict[str, ProblemPackage] = field(default_factory=OrderedDict)
 
     async def run(self, ctx: Context[None]) -> None:
@@ -72,8 +72,8 @@ class SandboxedJudging:
 
     async def verify_package(self, package: ProblemPackage) -> Verification:
         """Judge a package's own submissions; it is clean when each came out as the package says."""
-        report = await verify(self.pool, package, self.languages, validators=self.validators)
-        return verification(package, [Finding(each.level, each.subject, each.detail) for each in report.findings])
+        report = await verify(package, self.pool, self.languages, validators=self.validators)
+        return verification(package, findings(report))
 
     async def _unpack(self, blob: ProblemBlob) -> ProblemPackage:
         package = self._packages.get(blob.digest)
@@ -101,6 +101,19 @@ def verification(package: ProblemPackage, findings: Sequence[Finding] = ()) -> V
         findings=tuple(findings),
         is_clean=not any(each.level == "error" for each in findings),
     )
+
+
+def findings(report: Report) -> list[Finding]:
+    """Return a verification report as lines: one for each submission, then the remarks."""
+    lines = [
+        Finding(
+            level="warning" if each.skipped else "ok" if each.is_as_expected else "error",
+            subject=each.path,
+            detail=each.skipped or f"{each.verdict}, expected {' or '.join(each.expected)}{each.note and f'; {each.note}'}",
+        )
+        for each in report.submissions
+    ]
+    return [*lines, *(Finding(each.level, report.slug, each.text) for each in report.findings)]
 
 
 def _judgement(judged: Judged) -> Judgement:

@@ -1,0 +1,46 @@
+# The four things to do with a fresh clone. Everything lives in .venv; nothing outside this folder is touched.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEV := $(VENV)/.dev
+RUN := $(VENV)/.run
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+
+.PHONY: run test check fmt bench clean
+.DEFAULT_GOAL := run
+
+run: $(RUN)  ## start it, with a demo contest, on http://127.0.0.1:8080
+	@exec $(BIN)/codewarz up
+
+test: $(DEV)  ## everything CI runs
+	@scripts/test
+
+check: $(DEV)  ## style, types and import floors
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+fmt: $(DEV)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(DEV)  ## measure, and show the figures beside their references
+	$(BIN)/codewarz bench judge
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build *.egg-info
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "CodeWarz needs Python 3.11 or later: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(RUN): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing what CodeWarz needs into $(VENV) …"
+	@$(PIP) --editable .
+	@touch $@
+
+$(DEV): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing what CodeWarz and its tests need into $(VENV) …"
+	@$(PIP) --editable '.[dev]'
+	@touch $@ $(RUN)

@@ -1,0 +1,286 @@
+"""``codewarz``: one command for everybody. Exit status: 0 done, 1 the answer is no, 2 usage, 3 nothing running."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from supervisor.cli import ANSWER_IS_NO, NOTHING_RUNNING, Output, OutputOption, add_verbs
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    help="CodeWarz: a competitive-programming platform. [bold]codewarz up[/] starts it.",
+)
+problem_app = typer.Typer(no_args_is_help=True, help="Problem packages: check them, take them in.")
+contest_app = typer.Typer(no_args_is_help=True, help="Contests.")
+user_app = typer.Typer(no_args_is_help=True, help="Accounts.")
+board_app = typer.Typer(no_args_is_help=True, help="Leaderboards: compare with the verdict log, rebuild.")
+outbox_app = typer.Typer(no_args_is_help=True, help="The outbox.")
+for each, name in (
+    (problem_app, "problem"),
+    (contest_app, "contest"),
+    (user_app, "user"),
+    (board_app, "board"),
+    (outbox_app, "outbox"),
+):
+    app.add_typer(each, name=name)
+
+
+def _settings() -> Any:
+    from actors import settings
+    from contracts.errors import Invalid
+
+    try:
+        return settings.load()
+    except Invalid as error:
+        _no(error.detail)
+
+
+def _socket() -> Path:
+    socket: Path = _settings().socket
+    return socket
+
+
+add_verbs(app, _socket)
+
+
+def _no(why: str, output: Output = Output.TEXT, status: int = ANSWER_IS_NO) -> NoReturn:
+    if output is Output.JSON:
+        _json({"ok": False, "message": why})
+    else:
+        typer.echo(why, err=True)
+    raise typer.Exit(status)
+
+
+def _json(value: object) -> None:
+    import msgspec
+
+    typer.echo(msgspec.json.encode(value))
+
+
+def _ask(output: Output, verb: str, **fields: Any) -> dict[str, Any]:
+    """Ask the running house; ends the command when it says no or is not there."""
+    import trio
+
+    from supervisor.client import request
+    from supervisor.errors import ControlError, NothingRunning
+
+    async def ask() -> dict[str, Any]:
+        return await request(_socket(), verb, timeout=1000.0, **fields)
+
+    try:
+        return trio.run(ask)
+    except NothingRunning as error:
+        _no(str(error), output, NOTHING_RUNNING)
+    except ControlError as error:
+        _no(str(error), output)
+
+
+def _show(output: Output, result: dict[str, Any], text: str) -> None:
+    if output is Output.JSON:
+        _json(result)
+    else:
+        typer.echo(text)
+
+
+# ---- the house -------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def up() -> None:
+    """Run the whole house in the foreground. Ctrl-C or SIGTERM drains; a second one stops at once."""
+    import trio
+
+    from actors.house import open_house
+    from actors.operations import Operations
+    from contracts.errors import CodeWarzError
+    from edge.telemetry import configure_logs
+    from supervisor.errors import SupervisorError
+
+    settings = _settings()
+    configure_logs(settings.log, settings.log_level)
+
+    async def run() -> bool:
+        house = await open_house(settings, tell=lambda text: typer.echo(f"  {text}"))
+        typer.echo("CodeWarz is starting …")
+        report = await house.run(
+            lambda opened: Operations(opened.neighbours).verbs(),
+            lambda opened: typer.echo(f"  open {opened.address.url}   (Ctrl-C ends it)"),
+        )
+        typer.echo(report.text())
+        return report.clean
+
+    try:
+        clean = trio.run(run)
+    except* (CodeWarzError, SupervisorError) as group:
+        for why in dict.fromkeys(_causes(group)):
+            typer.echo(why, err=True)
+        raise typer.Exit(ANSWER_IS_NO) from None
+    if not clean:
+        raise typer.Exit(ANSWER_IS_NO)
+
+
+def _causes(error: BaseException) -> list[str]:
+    """Return the sentences of an error, of a group each of them, the root cause first."""
+    if isinstance(error, BaseExceptionGroup):
+        return [text for each in error.exceptions for text in _causes(each)]
+    deeper = _causes(error.__cause__) if error.__cause__ is not None else []
+    return [*deeper, str(error)]
+
+
+@app.command()
+def doctor(output: OutputOption = Output.TEXT) -> None:
+    """Say what works here, what does not, and the command that mends it; and every setting with its value."""
+    from actors.doctor import examine, show
+
+    report = examine(_settings())
+    if output is Output.JSON:
+        _json(report)
+    else:
+        show(report)
+    if not report.is_usable:
+        raise typer.Exit(ANSWER_IS_NO)
+
+
+# ---- judging here and now --------------------------------------------------------------------------------------------
+
+
+@app.command()
+def judge(
+    package: Annotated[Path, typer.Argument(help="A problem package: folder or zip.")],
+    source: Annotated[Path, typer.Argument(help="The program to judge.")],
+    language: Annotated[str, typer.Option("--language", "-l", help="Default: by the file's name.")] = "",
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Judge one file here and now, without a server."""
+    from actors import workbench
+    from contracts.errors import CodeWarzError
+
+    try:
+        judged = workbench.judge_file(package, source, language, workbench.printer(output is Output.TEXT))
+    except CodeWarzError as error:
+        _no(error.detail, output)
+    if output is Output.JSON:
+        _json(workbench.judged_as_json(judged))
+    else:
+        workbench.show_judged(judged)
+    if judged.verdict != "AC":
+        raise typer.Exit(ANSWER_IS_NO)
+
+
+@problem_app.command()
+def verify(
+    path: Annotated[list[Path], typer.Argument(help="Problem packages: folders or zips.")],
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Judge a package's own submissions and say where one differs from what its folder or annotation expects."""
+    from actors import workbench
+    from contracts.errors import CodeWarzError
+
+    try:
+        reports = workbench.verify_packages(path, workbench.verify_printer(output is Output.TEXT))
+    except CodeWarzError as error:
+        _no(error.detail, output)
+    if output is Output.JSON:
+        _json(reports[0] if len(reports) == 1 else reports)
+    if not all(report.is_good for report in reports):
+        raise typer.Exit(ANSWER_IS_NO)
+
+
+@problem_app.command("import")
+def import_(path: Annotated[Path, typer.Argument()], output: OutputOption = Output.TEXT) -> None:
+    """Verify a package and take it into the running house, as the newest version of its slug."""
+    result = _ask(output, "problem_import", path=str(path.absolute()))
+    flagged = "" if result["is_clean"] else "  (flagged: it differs from its own annotations)"
+    _show(output, result, f"{result['title']}: version {result['version']} of {result['slug']}{flagged}")
+
+
+# ---- operations ------------------------------------------------------------------------------------------------------
+
+
+@user_app.command("create")
+def create_user(
+    username: str,
+    email: Annotated[str, typer.Option(prompt=True)],
+    password: Annotated[str, typer.Option(prompt=True, hide_input=True, confirmation_prompt=True)],
+    role: Annotated[str, typer.Option(help="contestant, staff or admin")] = "contestant",
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Make an account with any role."""
+    result = _ask(output, "user_create", username=username, email=email, password=password, role=role)
+    _show(output, result, f"{result['username']} ({result['role']}) made: {result['user_id']}")
+
+
+@contest_app.command("create")
+def create_contest(
+    title: str,
+    start: Annotated[str, typer.Option(help="ISO 8601; local time without an offset")],
+    end: Annotated[str, typer.Option(help="ISO 8601")],
+    rules: Annotated[str, typer.Option(help="icpc or ioi")] = "icpc",
+    freeze: Annotated[str | None, typer.Option(help="when the public board stops")] = None,
+    problem: Annotated[list[str] | None, typer.Option(help="slug; give it once for each problem, in order")] = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Make a contest out of imported problems."""
+    result = _ask(
+        output, "contest_create", title=title, start=start, end=end, rules=rules, freeze=freeze, problems=problem or []
+    )
+    _show(output, result, f"{result['title']} made with {result['problems']} problems: {result['contest_id']}")
+
+
+@app.command()
+def rejudge(
+    submission: Annotated[str | None, typer.Option(help="one submission")] = None,
+    problem: Annotated[str | None, typer.Option(help="everything of a problem")] = None,
+    contest: Annotated[str | None, typer.Option(help="everything in a contest")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only count")] = False,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Judge again, behind everything live. Options together narrow the choice."""
+    fields = {"submission_id": submission, "problem_id": problem, "contest_id": contest, "dry_run": dry_run}
+    result = _ask(output, "rejudge", **fields)
+    done = "would be judged again" if dry_run else "are judged again"
+    _show(output, result, f"{result['submissions']} submissions {done}")
+
+
+@board_app.command("verify")
+def verify_board(contest: str, output: OutputOption = Output.TEXT) -> None:
+    """Compare a contest's boards with the fold of the verdict log."""
+    result = _ask(output, "board_verify", contest_id=contest)
+    differing = sum(len(users) for users in result["differences"].values())
+    text = (
+        "equal to the verdict log" if result["equal"] else f"{differing} rows differ: codewarz board rebuild {contest}"
+    )
+    _show(output, result, f"{result['contestants']} contestants, {text}")
+    if not result["equal"]:
+        raise typer.Exit(ANSWER_IS_NO)
+
+
+@board_app.command("rebuild")
+def rebuild_board(contest: str, output: OutputOption = Output.TEXT) -> None:
+    """Fold a contest's boards anew from the verdict log."""
+    _show(output, _ask(output, "board_rebuild", contest_id=contest), "rebuilt")
+
+
+@outbox_app.command("status")
+def outbox_status(output: OutputOption = Output.TEXT) -> None:
+    """Count what waits to be published, and what was given up."""
+    result = _ask(output, "outbox_status")
+    _show(output, result, f"{result['waiting']} waiting (oldest {result['oldest_ms']} ms), {result['parked']} parked")
+
+
+def main() -> None:
+    """Run the command line, with the verbs that packages beside the house add (``bench``)."""
+    for verb in entry_points(group="codewarz.verbs"):
+        # Only the verb that is asked for is imported; without one, all are, for the help.
+        if len(sys.argv) < 2 or sys.argv[1] in (verb.name, "--help"):
+            add: Callable[[], typer.Typer] = verb.load
+            app.add_typer(add(), name=verb.name)
+    app()

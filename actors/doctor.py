@@ -1,0 +1,115 @@
+"""``codewarz doctor``: what works here, what does not, and the command that mends it."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import msgspec
+import trio
+from pydantic import SecretStr
+from rich.console import Console
+from rich.table import Table
+
+from actors.settings import Settings
+from sandbox import capabilities
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One thing that was looked at; ``remedy`` is empty when all is well."""
+
+    name: str
+    is_ok: bool
+    is_required: bool
+    detail: str
+    remedy: str = ""
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """A setting and its value; secrets only say whether they are set."""
+
+    name: str
+    value: str
+    is_default: bool
+    meaning: str
+
+
+class Examination(msgspec.Struct, frozen=True):
+    """Everything the doctor says."""
+
+    is_usable: bool
+    checks: list[Check]
+    languages: dict[str, str]
+    settings: list[Setting]
+
+
+def examine(settings: Settings) -> Examination:
+    """Look at the machine and the settings; opens one real sandbox to be sure, changes nothing."""
+    found = trio.run(capabilities.probe)
+    checks = [Check(each.name, each.is_ok, each.is_required, each.detail, each.remedy) for each in found.items]
+    checks += [_data_folder(settings.data), _port(settings.http)]
+    languages = {each.name: each.version for each in found.languages.values()}
+    usable = all(each.is_ok for each in checks if each.is_required)
+    return Examination(usable, checks, languages, [_setting(settings, name) for name in Settings.model_fields])
+
+
+def _data_folder(path: Path) -> Check:
+    nearest = next(each for each in (path.absolute(), *path.absolute().parents) if each.exists())
+    try:
+        probe = nearest / f".codewarz-doctor-{id(path):x}"
+        probe.touch(exist_ok=False)
+        probe.unlink()
+    except OSError as error:
+        return Check(
+            "data folder",
+            False,
+            True,
+            f"{nearest} cannot be written: {error.strerror}",
+            "set CODEWARZ_DATA to a folder of yours",
+        )
+    return Check("data folder", True, True, str(path))
+
+
+def _port(http: str) -> Check:
+    host, _, port = http.rpartition(":")
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind((host.strip("[]"), int(port)))
+        except OSError as error:
+            # Not required: it may well be CodeWarz itself that is running there.
+            return Check(
+                "web address", False, False, f"{http}: {error.strerror}", "stop what uses it, or set CODEWARZ_HTTP"
+            )
+    return Check("web address", True, False, http)
+
+
+def _setting(settings: Settings, name: str) -> Setting:
+    field, value = Settings.model_fields[name], getattr(settings, name)
+    shown = ("(set)" if value.get_secret_value() else "(not set)") if isinstance(value, SecretStr) else str(value)
+    return Setting(f"CODEWARZ_{name.upper()}", shown, value == field.default, field.description or "")
+
+
+def show(report: Examination) -> None:
+    """Print it for people."""
+    console = Console()
+    for check in report.checks:
+        mark = "[green]✓[/]" if check.is_ok else "[red]✗[/]" if check.is_required else "[yellow]![/]"
+        console.print(f"{mark} [bold]{check.name}[/]  {check.detail}", highlight=False)
+        if check.remedy:
+            console.print(f"    [cyan]{check.remedy}[/]", highlight=False)
+    languages = ", ".join(f"{name} [dim]{version}[/]" for name, version in report.languages.items())
+    console.print(f"[green]✓[/] [bold]languages[/]  {languages}\n", highlight=False)
+    table = Table(box=None, header_style="dim")
+    for column in ("setting", "value", "meaning"):
+        table.add_column(column, overflow="fold")
+    for setting in report.settings:
+        table.add_row(
+            setting.name, setting.value if setting.is_default else f"[bold]{setting.value}[/]", setting.meaning
+        )
+    console.print(table)
+    console.print(
+        "\n[green]Everything that is needed works.[/]"
+        if report.is_usable
+        else "\n[red]Not ready: mend what is marked ✗.[/]"
+    )

@@ -1,0 +1,145 @@
+"""Judging without a server: ``codewarz judge`` and ``codewarz problem verify``, with progress for people."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import trio
+from rich.console import Console
+from rich.table import Table
+
+from contracts.errors import Invalid, NotFound
+from contracts.verdicts import Verdict
+from sandbox import capabilities
+from sandbox.judging import Judged, Progress, judge
+from sandbox.languages import Language, language_of
+from sandbox.package import ProblemPackage
+from sandbox.pool import Pool
+from sandbox.validators import Validators
+from sandbox.verify import Report, SubmissionReport, verify
+
+T = TypeVar("T")
+Work = Callable[[Pool, Validators, dict[str, Language]], Awaitable[T]]
+OnProgress = Callable[[Progress], Awaitable[None]]
+OnSubmission = Callable[[SubmissionReport], Awaitable[None]]
+
+COLOURS = {Verdict.AC: "green", Verdict.WA: "red", Verdict.JE: "magenta"}
+
+
+def judge_file(package: Path, source: Path, language: str, on_progress: OnProgress) -> Judged:
+    """Judge one file under a package; raises NotFound, Invalid, or SandboxUnavailable with the remedy."""
+    loaded = ProblemPackage.load(package)
+    if not source.is_file():
+        raise NotFound(f"there is no file {source}")
+    chosen = language or language_of(source.name)
+    if chosen is None:
+        raise Invalid(f"{source.name} does not tell its language: say it with --language")
+
+    async def work(pool: Pool, validators: Validators, languages: dict[str, Language]) -> Judged:
+        if chosen not in languages:
+            raise Invalid(f"{chosen!r} cannot be judged on this machine; there is {', '.join(languages)}")
+        content = await trio.Path(source).read_bytes()
+        return await judge(pool, loaded, languages[chosen], content, validators=validators, on_progress=on_progress)
+
+    return _with_sandboxes(work)
+
+
+def verify_packages(paths: Sequence[Path], on_submission: OnSubmission) -> list[Report]:
+    """Verify packages one after the other."""
+    packages = [ProblemPackage.load(path) for path in paths]
+
+    async def work(pool: Pool, validators: Validators, languages: dict[str, Language]) -> list[Report]:
+        return [
+            await verify(package, pool, languages, validators=validators, on_submission=on_submission)
+            for package in packages
+        ]
+
+    return _with_sandboxes(work)
+
+
+def _with_sandboxes(work: Work[T]) -> T:
+    async def run() -> T:
+        found = await capabilities.probe()
+        provider = found.provider()
+        pool = Pool(provider, 2)
+        async with trio.open_nursery() as nursery, Validators(provider, found.languages, first_slot=2) as validators:
+            await nursery.start(pool.run)
+            try:
+                return await work(pool, validators, found.languages)
+            finally:
+                nursery.cancel_scope.cancel()
+
+    try:
+        return trio.run(run)
+    except BaseExceptionGroup as group:
+        while len(group.exceptions) == 1 and isinstance(group.exceptions[0], BaseExceptionGroup):
+            group = group.exceptions[0]
+        if len(group.exceptions) == 1:
+            raise group.exceptions[0] from None
+        raise
+
+
+def printer(for_people: bool) -> OnProgress:
+    """Return what shows each test as it comes."""
+    console = Console(stderr=True)
+
+    async def show(step: Progress) -> None:
+        await trio.lowlevel.checkpoint()
+        if not for_people or not console.is_terminal:
+            return
+        done = step.test.number if step.test else 0
+        console.print(f"[dim]{step.state} {done}/{step.tests_total}[/]", end="\r")
+
+    return show
+
+
+def verify_printer(for_people: bool) -> OnSubmission:
+    """Return what prints each submission's line as it comes."""
+    console = Console()
+
+    async def show(report: SubmissionReport) -> None:
+        await trio.lowlevel.checkpoint()
+        if not for_people:
+            return
+        if report.skipped:
+            console.print(f"  [yellow]–[/] {report.path}: {report.skipped}")
+            return
+        mark = "[green]✓[/]" if report.is_as_expected else "[red]✗[/]"
+        expected = "" if report.is_as_expected else f", expected {' or '.join(report.expected)}"
+        console.print(
+            f"  {mark} {report.path}: {report.verdict}{expected} [dim]{report.cpu_ms_max} ms[/] {report.note}"
+        )
+
+    return show
+
+
+def judged_as_json(judged: Judged) -> dict[str, Any]:
+    """Return what ``codewarz judge -o json`` prints."""
+    return {
+        "verdict": judged.verdict,
+        "score": judged.score / 100,
+        "tests": msgspec.to_builtins(judged.tests),
+        "compile_output": judged.compile_output,
+        "judge_error": judged.judge_error,
+    }
+
+
+def show_judged(judged: Judged) -> None:
+    """Print a verdict with its tests."""
+    console = Console()
+    if judged.compile_output:
+        console.print(judged.compile_output, style="dim", markup=False, highlight=False)
+    table = Table(box=None, header_style="dim")
+    for column in ("test", "verdict", "cpu ms", "wall ms", "memory KiB", ""):
+        table.add_column(column, justify="left" if column in ("test", "verdict", "") else "right")
+    for test in judged.tests:
+        colour = COLOURS.get(test.verdict, "yellow")
+        numbers = (str(test.cpu_ms), str(test.wall_ms), str(test.memory_kb))
+        table.add_row(test.name, f"[{colour}]{test.verdict}[/]", *numbers, test.message)
+    if judged.tests:
+        console.print(table)
+    verdict = Verdict(judged.verdict)
+    console.print(f"[bold {COLOURS.get(verdict, 'yellow')}]{verdict.value} {verdict.label}[/] {judged.judge_error}")
