@@ -13,7 +13,7 @@ run: $(RUN)  ## start it, with a demo contest, on http://127.0.0.1:8080
 	@exec $(BIN)/codewarz up
 
 test: $(DEV)  ## everything CI runs
-	@scripts/test
+	@tests/run
 
 check: $(DEV)  ## style, types and import floors
 	$(BIN)/ruff format --check .
