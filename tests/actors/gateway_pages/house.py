@@ -9,6 +9,7 @@ from typing import Any, cast
 import msgspec
 from quart import g, request
 from quart_trio import QuartTrio
+from werkzeug.datastructures import Headers
 
 from actors.boards import Boards, BoardView, Contest
 from actors.gateway.identity import ACCESS_COOKIE, ACCESS_TTL_S, Doorkeeper, Keys
@@ -27,8 +28,18 @@ HOUR_MS = 3_600_000
 MINUTE_MS = 60_000
 SECRET = b"s" * 32
 OPEN, POINTS, NEXT, PAST = "open", "points", "next", "past"
-NAMES = "ada bob carol dmitri eun-ji farid grace heidi ivan_the_unstoppable_33 judy kai lin mallory niaj olivia peggy".split()
-TITLES = ("Warm-up", "Longest run", "Ferry tickets", "Two lighthouses", "A very long title that has to wrap somewhere", "Tides")
+NAMES = [
+    "ada", "bob", "carol", "dmitri", "eun-ji", "farid", "grace", "heidi",
+    "ivan_the_unstoppable_33", "judy", "kai", "lin", "mallory", "niaj", "olivia", "peggy",
+]  # fmt: skip
+TITLES = (
+    "Warm-up",
+    "Longest run",
+    "Ferry tickets",
+    "Two lighthouses",
+    "A very long title that has to wrap somewhere",
+    "Tides",
+)
 COLOURS = ("#e5484d", "#3e63dd", "#30a46c", "#f5d90a", "white", "#2b2f38")
 STATEMENT = """
 The harbour of Lanternmouth has $n$ ferries in a row. Ferry $i$ is painted in colour $c_i$.
@@ -83,10 +94,10 @@ class House:
         """Return the headers of a browser whose session wants a refresh."""
         return self.cookie(user_id, age_s=ACCESS_TTL_S + 1)
 
-    async def get(self, path: str, headers: dict[str, str] | None = None) -> tuple[int, str, dict[str, str]]:
+    async def get(self, path: str, headers: dict[str, str] | None = None) -> tuple[int, str, Headers]:
         """Return status, text and headers of a page."""
         answer = await self.app.test_client().get(path, headers=headers or {})
-        return answer.status_code, (await answer.get_data()).decode(), dict(answer.headers)
+        return answer.status_code, await answer.get_data(as_text=True), answer.headers
 
 
 def make_house(database: Database, redis: Redis, clock: Clock) -> House:
@@ -97,9 +108,9 @@ def make_house(database: Database, redis: Redis, clock: Clock) -> House:
         rpc=LocalRpc(),
         clock=clock,
         rng=random.Random(7),
-        passwords=cast(Passwords, None),  # pages never look at a password
+        passwords=cast("Passwords", None),  # pages never look at a password
         secret=SECRET,
-        hub=cast(Any, None),  # nor do they stream
+        hub=cast("Any", None),  # nor do they stream
         meter=NoMeter(),
         render_metrics=lambda: b"",
         is_ready=lambda: True,
@@ -162,7 +173,9 @@ async def _problem(house: House, problem_id: str, title: str) -> None:
         author="A. Keeper",
     )
     now = house.clock.now_ms()
-    await house.database.execute("INSERT INTO problems VALUES ($1, $2, $3, 1, $4, $5)", problem_id, problem_id, title, True, now)
+    await house.database.execute(
+        "INSERT INTO problems VALUES ($1, $2, $3, 1, $4, $5)", problem_id, problem_id, title, True, now
+    )
     await house.database.execute(
         "INSERT INTO problem_versions VALUES ($1, 1, 'd', $2, $3, $4, 'root', $5)",
         problem_id,
@@ -243,7 +256,9 @@ async def add_submission(house: House, entry: Entry, contest_id: str | None, *, 
     )
     if not is_judged:
         return
-    tests = [TestResult(number, Verdict.AC, 20 + 9 * number, 24 + 9 * number, 9000 + 700 * number) for number in range(1, 13)]
+    tests = [
+        TestResult(number, Verdict.AC, 20 + 9 * number, 24 + 9 * number, 9000 + 700 * number) for number in range(1, 13)
+    ]
     if entry.verdict is Verdict.CE:
         tests = []
     elif entry.verdict is not Verdict.AC:
