@@ -1,7 +1,8 @@
 """SQLite behind the ``Database`` port: one file, one writer, a few readers.
 
 Rule 1: what is committed survives a power cut. WAL with ``synchronous=FULL`` syncs the log at every commit; NORMAL would lose the last commits, and an
-        acknowledged submission with them. What that costs is in ``bench/edges.py``; a group commit pays it once for many rows.
+        acknowledged submission with them. A commit took 360 µs with FULL and 66 with NORMAL (p50, ``bench/edges.py``, 2 cores, virtual disk), and one
+        commit of 100 rows 510 µs: grouping pays for the sync.
 Rule 2: one writer connection on one thread. Writers queue for it in order of arrival; readers see the last commit and wait for nobody.
 Rule 3: a transaction in which a statement failed can only be rolled back, wholly or to a savepoint. SQLite would let it go on, PostgreSQL does not, and
         code must not depend on the difference.

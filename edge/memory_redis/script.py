@@ -99,7 +99,8 @@ class Scripts:
     def _table_reply(self, table: Any) -> Any:
         error = table[b"err"]
         if type(error) is bytes:
-            return RedisError(_line(error).decode("utf-8", "replace"))  # raised when it is the whole reply
+            text = _line(error.partition(b"\0")[0].rstrip(b"\r\n"))
+            return RedisError(text.decode("utf-8", "replace"))  # raised when it is the whole reply
         status = table[b"ok"]
         if type(status) is bytes:
             return Status(_line(status))

@@ -42,6 +42,7 @@ class SortedSet:
     def set(self, member: bytes, score: float) -> None:
         """Add a member or move it."""
         self.remove(member)
+        score += 0.0  # -0 becomes 0, as in Redis's compact encoding; its skip list would keep the sign
         self.scores[member] = score
         insort(self.pairs, (score, member))
 

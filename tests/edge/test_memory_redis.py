@@ -102,8 +102,7 @@ async def test_a_pipeline_lets_others_in_between_and_a_script_does_not(redis: Me
     seen: list[bytes | None] = []
 
     async def look() -> None:
-        for _ in range(6):
-            seen.append(await redis.call("GET", "a"))
+        seen.extend([await redis.call("GET", "a") for _ in range(6)])
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(look)

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
+import contracts
 from contracts.errors import CodeWarzError
 from contracts.ports import RedisValue
 from edge.memory_redis import MemoryRedis
@@ -335,3 +336,63 @@ end
 )
 def test_odd_scripts_reply_alike(server: BlockingClient, lua: str) -> None:
     run(lambda: alike(server, lua, ["k"], ["a", b"\xff"]))
+
+
+# ---- the scripts of the house ----------------------------------------------------------------------------------------
+
+LUA = {path.stem: path.read_text() for path in (Path(contracts.__file__).parent / "lua").glob("*.lua")}
+VIEW = ["meta", "rank", "rows", "cells"]
+users, problems = st.sampled_from(["ada", "bob", "cyd"]), st.sampled_from(["p", "q"])
+verdicts = st.sampled_from(["AC", "WA", "CE"])
+lines = st.tuples(
+    problems, st.sampled_from("1234"), st.integers(1, 3), st.integers(900, 70_000_000), verdicts, st.integers(0, 100_00)
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    steps=st.lists(st.tuples(users, st.lists(lines, max_size=3)), max_size=12), rules=st.sampled_from(["icpc", "ioi"])
+)
+def test_the_boards_scripts_reply_alike(server: BlockingClient, steps: list[Any], rules: str) -> None:
+    async def play() -> None:
+        memory = MemoryRedis(FixedWall())
+        server.call("FLUSHALL")
+
+        async def both(name: str, names: list[str], arguments: list[RedisValue]) -> None:
+            ours = await reply_of(memory.script(LUA[name], names, arguments))
+            theirs = server.call("EVAL", LUA[name], len(names), *names, *arguments)
+            assert nested(ours) == nested(theirs), (name, arguments)
+
+        await both("board_load", VIEW, ["", "e", 7, rules, 1000, 60_000_000, 50_000_000, 1, 0])
+        for user, entries in steps:
+            await both("board_apply", VIEW, [user, user.title(), *(word for line in entries for word in line)])
+            await both("board_page", VIEW[:3], [0, 10, ""])
+        await both("board_page", VIEW[:3], [-1, 2, "bob"])
+        await both("board_remove", VIEW, ["bob", "p", "q"])
+        await both("board_page", VIEW[:3], [0, 10, ""])
+        for name in VIEW:
+            command = "ZRANGE" if name == "rank" else "HGETALL"
+            words = (command, name, *((0, -1, "WITHSCORES") if name == "rank" else ()))
+            assert comparable(command, await memory.call(*words)) == comparable(command, server.call(*words))
+
+    run(play)
+
+
+def test_the_leases_scripts_reply_alike(server: BlockingClient) -> None:
+    async def play() -> None:
+        memory = MemoryRedis(FixedWall())
+        server.call("FLUSHALL")
+        for name, owner in (
+            ("acquire", "a"),
+            ("acquire", "b"),
+            ("renew", "a"),
+            ("renew", "b"),
+            ("release", "b"),
+            ("release", "a"),
+            ("renew", "a"),
+        ):
+            arguments = [owner, 30_000]
+            ours = await memory.script(LUA[f"lease_{name}"], ["lease"], arguments)
+            assert ours == server.call("EVAL", LUA[f"lease_{name}"], 1, "lease", *arguments), (name, owner)
+
+    run(play)
