@@ -1,7 +1,7 @@
 """Argon2 behind the ``Passwords`` port.
 
-One hash costs some 150 ms of a core and 64 MiB, so only ``THREADS`` run at once and only ``QUEUE_MAX`` wait: beyond that a caller is told to come again, instead of
-everybody waiting longer and longer.
+One hash costs some 150 ms of a core and 64 MiB, so only ``THREADS`` run at once and only ``QUEUE_MAX`` wait: beyond that a caller is told to come
+again, instead of everybody waiting longer and longer.
 """
 
 from __future__ import annotations

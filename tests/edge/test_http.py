@@ -41,12 +41,14 @@ async def running(app: Any, limits: Limits | None = None) -> AsyncIterator[Runni
         with trio.fail_after(5):
             await ready.wait()
         server = Running(address, draining, ended)
-        yield server
+        try:
+            yield server
+        finally:
+            for stream in server.streams:
+                await trio.aclose_forcefully(stream)
         draining.set()
         with trio.fail_after(5):
             await ended.wait()
-        for stream in server.streams:
-            await stream.aclose()
 
 
 def make_app() -> QuartTrio:

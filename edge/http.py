@@ -1,0 +1,255 @@
+"""HTTP on Trio: Hypercorn's connections, our listening, limits and end.
+
+Rule 1: everything a client can hold is bounded: connections, headers, the time between requests, the time that it lets a send wait.
+Rule 2: draining stops listening first, closes idle connections, lets requests under way finish within the grace, and then closes what is left,
+        even a connection whose client has stopped reading.
+Rule 3: a connection that breaks its protocol, or our handling of it, ends alone.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import re
+import resource
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any, cast
+
+import structlog
+import trio
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config
+from hypercorn.events import Event
+from hypercorn.trio.lifespan import Lifespan
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ConnectionState
+
+from contracts.errors import Invalid, Unavailable
+
+BACKLOG = 1024
+SPARE_FILES = 128  # descriptors that other parts of the process need
+_ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]*):(?P<port>[0-9]{1,5})\Z")
+_BUSY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+_BAD_TARGET = b"The request target must begin with a slash.\n"
+
+_log = structlog.get_logger("http")
+
+App = Callable[..., Awaitable[None]]
+
+
+@dataclass
+class Address:
+    """Where to listen. Port 0 lets the system choose; ``port`` is the real one once the server is ready."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Read ``host:port`` (``[::1]:8080`` for IPv6); raises Invalid."""
+        found = _ADDRESS.match(text)
+        if found is None or int(found["port"]) > 65_535:
+            raise Invalid(f"{text!r} is no address to listen on: write host:port, as in 127.0.0.1:8080")
+        return cls(found["host"].strip("[]") or "0.0.0.0", int(found["port"]))  # noqa: S104 - asked for by ":port"
+
+    @property
+    def url(self) -> str:
+        """Where a browser on this machine finds it."""
+        host = "127.0.0.1" if self.host == "0.0.0.0" else "::1" if self.host == "::" else self.host  # noqa: S104
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What clients may hold. ``keep_alive_s`` bounds idle connections and slow headers alike."""
+
+    connections: int = 10_000
+    headers: int = 16 * 1024  # bytes
+    keep_alive_s: float = 75.0
+    send_s: float = 20.0
+    grace_s: float = 2.0
+
+
+async def serve(
+    app: App,
+    address: Address,
+    *,
+    ready: Callable[[], None],
+    draining: trio.Event,
+    limits: Limits | None = None,
+) -> None:
+    """Answer requests with the ASGI application until ``draining`` is set, then end within the grace.
+
+    Calls ``ready`` when connections are accepted and ``address`` has its real port. Raises Unavailable with one clear line when the address cannot be had.
+    """
+    limits = limits or Limits()
+    async with AsyncExitStack() as stack:
+        listeners = await _listen(address)
+        for listener in listeners:
+            stack.push_async_callback(listener.aclose)
+        address.port = listeners[0].socket.getsockname()[1]
+        await _Server(app, limits).run(listeners, ready, draining)
+
+
+async def _listen(address: Address) -> list[trio.SocketListener]:
+    try:
+        return await trio.open_tcp_listeners(address.port, host=address.host, backlog=BACKLOG)
+    except OSError as error:
+        raise Unavailable(f"cannot listen on {address}: {_reason(error)}") from error
+
+
+def _reason(error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return "the address is in use; stop what uses it, or choose another port (CODEWARZ_HTTP)"
+    if error.errno == errno.EACCES:
+        return "this user may not use that port; choose one above 1023"
+    if error.errno == errno.EADDRNOTAVAIL or isinstance(error, trio.socket.gaierror):
+        return "this machine has no such address"
+    return error.strerror or str(error)
+
+
+class _Server:
+    """One run of the server: the connections that are open, and how they end."""
+
+    def __init__(self, app: App, limits: Limits) -> None:
+        self._limits = limits
+        self._most = min(limits.connections, max(16, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - SPARE_FILES))
+        self._config = _config(limits)
+        self._app = ASGIWrapper(cast("Any", _guarded(app)))
+        self._context = WorkerContext(None)
+        self._open: set[_Stream] = set()
+        self._all_gone = trio.Event()
+
+    async def run(self, listeners: list[trio.SocketListener], ready: Callable[[], None], draining: trio.Event) -> None:
+        lifespan = Lifespan(self._app, self._config, {})
+        async with trio.open_nursery() as background:
+            await background.start(lifespan.handle_lifespan)
+            await lifespan.wait_for_startup()
+            async with trio.open_nursery() as connections:
+                async with trio.open_nursery() as accepting:
+                    accepting.start_soon(self._accept, listeners, connections, name="http accept")
+                    ready()
+                    await draining.wait()
+                    accepting.cancel_scope.cancel()
+                for listener in listeners:
+                    await listener.aclose()
+                await self._context.terminated.set()
+                connections.cancel_scope.deadline = trio.current_time() + self._limits.grace_s
+                connections.start_soon(self._close_after_grace, connections, name="http grace")
+            await lifespan.wait_for_shutdown()
+            background.cancel_scope.cancel()
+
+    async def _accept(self, listeners: list[trio.SocketListener], connections: trio.Nursery) -> None:
+        await trio.serve_listeners(self._connection, listeners, handler_nursery=connections)
+
+    async def _close_after_grace(self, connections: trio.Nursery) -> None:
+        """Hypercorn shields its sends from cancellation; only closing the socket under a client that does not read ends them."""
+        try:
+            if self._open:
+                await self._all_gone.wait()
+        finally:
+            for stream in tuple(self._open):
+                stream.close_now()
+        connections.cancel_scope.cancel()
+
+    async def _connection(self, raw: trio.SocketStream) -> None:
+        if len(self._open) >= self._most:
+            await _turn_away(raw)
+            return
+        stream = _Stream(raw, self._limits.send_s)
+        self._open.add(stream)
+        try:
+            state = ConnectionState({})
+            await _Connection(self._app, self._config, self._context, cast("Any", state), cast("Any", stream))
+        except Exception:  # noqa: BLE001 - whatever a hostile client brought up, it ends here with its connection
+            _log.exception("connection_broke")
+        finally:
+            self._open.discard(stream)
+            stream.close_now()
+            if not self._open and self._context.terminated.is_set():
+                self._all_gone.set()
+
+
+class _Connection(TCPServer):
+    """One connection that goes on, or closes, whatever happens to the request that has just ended.
+
+    The answer's last byte makes Hypercorn start the idle timer (or close) in the application's task, and Quart-Trio cancels that task at the same
+    moment: without the shield the timer never runs, and the connection stays open for ever, through draining too.
+    """
+
+    async def protocol_send(self, event: Event) -> None:
+        """Send what the protocol has, or note that the connection is idle or busy."""
+        with trio.CancelScope(shield=True):
+            await super().protocol_send(event)
+
+    async def _read_data(self) -> None:
+        """Read until the client has gone; then the idle timer has nothing left to wait for, and must not keep the connection's place."""
+        await super()._read_data()
+        await self.idle_task.stop()
+
+
+class _Stream:
+    """A socket whose sends have a deadline: a client that has stopped reading must not hold its sender."""
+
+    def __init__(self, stream: trio.SocketStream, send_s: float) -> None:
+        self._stream = stream
+        self._send_s = send_s
+        self.socket = stream.socket
+        self.receive_some = stream.receive_some
+        self.send_eof = stream.send_eof
+        self.aclose = stream.aclose
+
+    async def send_all(self, data: bytes) -> None:
+        """Send, or close the connection and raise BrokenResourceError after the deadline."""
+        with trio.move_on_after(self._send_s) as scope:
+            await self._stream.send_all(data)
+        if scope.cancelled_caught:
+            self.close_now()
+            raise trio.BrokenResourceError(f"the client has not read for {self._send_s:g} s")
+
+    def close_now(self) -> None:
+        """Close without waiting; whoever waits on the socket is woken."""
+        self.socket.close()
+
+
+async def _turn_away(raw: trio.SocketStream) -> None:
+    with trio.move_on_after(1):
+        try:
+            await raw.send_all(_BUSY)
+            await raw.send_eof()
+        except trio.BrokenResourceError:
+            _log.debug("turned_away_too_late")
+    await trio.aclose_forcefully(raw)
+
+
+def _config(limits: Limits) -> Config:
+    config = Config()
+    config.accesslog = None
+    config.errorlog = logging.getLogger("codewarz.http")
+    config.include_server_header = False
+    config.h11_max_incomplete_size = limits.headers
+    config.keep_alive_timeout = cast("Any", limits.keep_alive_s)
+    config.graceful_timeout = limits.grace_s
+    return config
+
+
+def _guarded(app: App) -> App:
+    """Keep from the application what it has no answer to: websockets, and targets that are no path."""
+
+    async def guarded(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close"})
+        elif scope["type"] == "http" and not scope["path"]:
+            headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(_BAD_TARGET))]
+            await send({"type": "http.response.start", "status": 400, "headers": headers})
+            await send({"type": "http.response.body", "body": _BAD_TARGET, "more_body": False})
+        else:
+            await app(scope, receive, send)
+
+    return guarded
