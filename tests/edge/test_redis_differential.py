@@ -391,7 +391,7 @@ def test_the_leases_scripts_reply_alike(server: BlockingClient) -> None:
             ("release", "a"),
             ("renew", "a"),
         ):
-            arguments = [owner, 30_000]
+            arguments: list[RedisValue] = [owner, 30_000]
             ours = await memory.script(LUA[f"lease_{name}"], ["lease"], arguments)
             assert ours == server.call("EVAL", LUA[f"lease_{name}"], 1, "lease", *arguments), (name, owner)
 
