@@ -37,7 +37,7 @@ async def measure(runs: int = 300, submissions: int = 5) -> dict[str, dict[str, 
     figures: dict[str, float] = {}
     references = {"run_true_isolate": 4.3, "run_go_judge_published": 2.06, "run_true_bwrap_before": 1.9}
     figures["box_start"], figures["box_end"] = await _starts(provider)
-    box = await provider.open(BoxLimits(), 1)
+    box = await provider.open(BoxLimits())
     try:
         command = Command(argv=(_TRUE,), limits=RunLimits())
 
@@ -82,7 +82,7 @@ async def _starts(provider: BwrapProvider, count: int = 10) -> tuple[float, floa
     starts, ends = [], []
     for _ in range(count):
         began = time.perf_counter()
-        box = await provider.open(BoxLimits(), 1)
+        box = await provider.open(BoxLimits())
         started = time.perf_counter()
         await box.close()
         starts.append(started - began)
@@ -97,7 +97,7 @@ async def _judging(provider: BwrapProvider, language: Language, source: str, cou
     )
     wholes, overheads = [], []
     for _ in range(count):
-        box = await provider.open(BoxLimits(), 1)
+        box = await provider.open(BoxLimits())
         try:
             began = time.perf_counter()
             judged = await judge(box, package, language, source)

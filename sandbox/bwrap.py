@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import itertools
 import os
 import platform
 import shutil
@@ -24,6 +25,8 @@ from sandbox.bwrap_box import BwrapBox
 from sandbox.provider import BoxLimits, SandboxBroken, SandboxUnavailable
 
 _START_TIMEOUT_S = 30.0
+_SLOTS = itertools.count()  # of this process: names its boxes' control groups, and gives each its uid
+_UIDS = 1024  # per server, one for each box alive
 _USER_UID = 1000  # inside a user namespace; outside it is the server's own
 _ROOT_BASE_UID = 1_900_000_000  # above every range that systemd, containers and people use
 _SMALL_BASE_UID = 40_000  # where only 65,536 uids are mapped
@@ -71,7 +74,7 @@ def base_uid() -> int:
     for line in Path("/proc/self/uid_map").read_text().splitlines():
         first, _, count = (int(field) for field in line.split())
         for base in (_ROOT_BASE_UID, _SMALL_BASE_UID):
-            if first <= base and base + (1 << 22 if base == _ROOT_BASE_UID else 4096) <= first + count:
+            if first <= base and base + (_UIDS << 16 if base == _ROOT_BASE_UID else 4 * _UIDS) <= first + count:
                 return base
     raise SandboxUnavailable(
         "root here has no uids to run programs under: map at least 65536 of them, or run as an ordinary user"
@@ -81,11 +84,8 @@ def base_uid() -> int:
 def program_uid(slot: int) -> int:
     """Return the uid of one box's programs: different for every box of every server, since process limits count per uid."""
     base = base_uid()
-    return (
-        base
-        + ((os.getpid() % 65_536) * 64 if base == _ROOT_BASE_UID else 0)
-        + slot % (64 if base == _ROOT_BASE_UID else 4096)
-    )
+    server = os.getpid() % 65_536 if base == _ROOT_BASE_UID else 0
+    return base + server * _UIDS + slot % _UIDS
 
 
 def _read_only(extra: Iterable[Path]) -> list[str]:
@@ -187,8 +187,9 @@ class BwrapProvider:
         args += ["--remount-ro", "/", "--chdir", "/"]
         return [*args, str(self.interpreter.program), "-I", "-S", "-E", "-B", "/agent.py"]
 
-    async def open(self, limits: BoxLimits, slot: int) -> BwrapBox:
+    async def open(self, limits: BoxLimits) -> BwrapBox:
         """Start a box; see ``Provider.open``."""
+        slot = next(_SLOTS)
         try:
             group = cgroups.Group(self.groups, slot) if self.groups is not None else None
         except OSError as problem:

@@ -20,6 +20,8 @@ _READ_BYTES = 1 << 18
 _PIPE_BYTES = 1 << 20  # the largest an ordinary user may ask for
 _F_SETPIPE_SZ = 1031
 _MIB = 1 << 20
+_HARD_WALL_FACTOR = 8  # as in agent.py
+_PATIENCE_S = 30.0  # for the agent's own work around a run
 
 
 class BwrapBox:
@@ -194,7 +196,12 @@ class BwrapBox:
 
     async def run(self, command: Command) -> Outcome:
         """Run one program to its end; see ``provider.Box.run``."""
-        verb, pairs = await self._ask(protocol.frame(b"run", _run_pairs(command, has_groups=self._has_groups)))
+        request = protocol.frame(b"run", _run_pairs(command, has_groups=self._has_groups))
+        try:
+            with trio.fail_after(_HARD_WALL_FACTOR * command.limits.wall_ms / 1000 + _PATIENCE_S):
+                verb, pairs = await self._ask(request)
+        except trio.TooSlowError as problem:
+            raise SandboxBroken("the agent did not keep its own limits") from problem
         if verb != b"done":
             raise SandboxBroken(f"the agent said {verb!r} instead of done")
         try:

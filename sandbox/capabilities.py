@@ -17,7 +17,6 @@ from sandbox.bwrap import BwrapProvider, find_bwrap
 from sandbox.languages import Language
 from sandbox.provider import BoxLimits, Command, RunLimits, SandboxBroken, SandboxUnavailable
 
-_PROBE_SLOT = 63
 _USER_LIMIT_KERNEL = (5, 14)  # from here on RLIMIT_NPROC counts per user namespace
 
 
@@ -248,7 +247,7 @@ async def _try(items: list[Capability]) -> tuple[Capability, bool]:
 
 async def _trial_run(*, has_proc: bool) -> str:
     provider = BwrapProvider(has_proc=has_proc)
-    box = await provider.open(BoxLimits(), _PROBE_SLOT)
+    box = await provider.open(BoxLimits())
     try:
         program = str(provider.interpreter.program)
         code = "import os; print(os.getpid(), os.getuid() != 0)"

@@ -20,7 +20,7 @@ from contracts.errors import Invalid, TooLarge
 
 ARCHIVE_MAX = 128 << 20
 FILES_MAX = 10_000
-FILE_MAX = 128 << 20
+FILE_MAX = 64 << 20  # a validator gets input, answer and output in one frame
 TOTAL_MAX = 384 << 20
 _RATIO_FROM = 32 << 20  # below this many bytes any ratio is harmless
 _RATIO_MAX = 300

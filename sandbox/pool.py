@@ -47,7 +47,6 @@ class Pool:
         *,
         warm: int | None = None,
         limits: BoxLimits = _LIMITS,
-        first_slot: int = 0,
     ) -> None:
         if size < 1:
             raise ValueError("a pool needs at least one box")
@@ -55,7 +54,6 @@ class Pool:
         self._size = size
         self._warm = min(size, size if warm is None else max(1, warm))
         self._limits = limits
-        self._first_slot = first_slot
         self._receive: trio.MemoryReceiveChannel[_Lease] | None = None
         self._counts = dict.fromkeys(("warm", "busy", "starting", "waiting", "opened", "closed", "peak"), 0)
 
@@ -75,9 +73,7 @@ class Pool:
             async with trio.open_nursery() as nursery:
                 self._receive = receive
                 for slot in range(self._size):
-                    nursery.start_soon(
-                        self._slot, self._first_slot + slot, send, warming, first, name=f"box slot {slot}"
-                    )
+                    nursery.start_soon(self._slot, send, warming, first, name=f"box slot {slot}")
                 await first.wait()
                 task_status.started()
         finally:
@@ -85,13 +81,13 @@ class Pool:
             send.close()
 
     async def _slot(
-        self, slot: int, send: trio.MemorySendChannel[_Lease], warming: trio.CapacityLimiter, first: trio.Event
+        self, send: trio.MemorySendChannel[_Lease], warming: trio.CapacityLimiter, first: trio.Event
     ) -> None:
         counts = self._counts
         while True:
             lease = None
             async with warming:
-                box = await self._open(slot)
+                box = await self._open()
                 first.set()
                 counts["warm"] += 1
                 try:
@@ -109,12 +105,12 @@ class Pool:
                 await self._close(box)
                 counts["busy"] -= 1
 
-    async def _open(self, slot: int) -> Box:
+    async def _open(self) -> Box:
         counts = self._counts
         counts["starting"] += 1
         counts["peak"] = max(counts["peak"], counts["starting"] + counts["warm"] + counts["busy"])
         try:
-            box = await self._provider.open(self._limits, slot)
+            box = await self._provider.open(self._limits)
         finally:
             counts["starting"] -= 1
         counts["opened"] += 1

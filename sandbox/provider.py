@@ -121,8 +121,8 @@ class Box(Protocol):
 class Provider(Protocol):
     """Makes boxes."""
 
-    async def open(self, limits: BoxLimits, slot: int) -> Box:
-        """Start a box and wait until its agent is ready. ``slot`` is unique among the boxes alive. SandboxUnavailable when that is impossible."""
+    async def open(self, limits: BoxLimits) -> Box:
+        """Start a box and wait until its agent is ready.  SandboxUnavailable when that is impossible."""
         ...
 
     def clean_stale(self) -> int:

@@ -33,6 +33,7 @@ _ACCEPT, _REJECT = 42, 43
 _FEEDBACK = "/tmp/feedback"  # noqa: S108 - inside the box
 _MESSAGE_MAX = 2_000
 _COMPILE_MS = 60_000
+_BOX = BoxLimits(tmp_bytes=256 * MIB)  # input, answer and feedback of the largest test
 
 
 class Ruling(msgspec.Struct, frozen=True):
@@ -46,8 +47,7 @@ class Ruling(msgspec.Struct, frozen=True):
 class _Home:
     """One validator's box; ``lock`` keeps rulings apart."""
 
-    def __init__(self, slot: int) -> None:
-        self.slot = slot
+    def __init__(self) -> None:
         self.lock = trio.Lock()
         self.box: Box | None = None
         self.key = ""
@@ -57,12 +57,10 @@ class _Home:
 class Validators:
     """Rules on outputs of packages with a custom validator. Use as ``async with``: leaving it destroys its boxes."""
 
-    def __init__(
-        self, provider: Provider, languages: dict[str, Language], size: int = 2, *, first_slot: int = 32
-    ) -> None:
+    def __init__(self, provider: Provider, languages: dict[str, Language], size: int = 2) -> None:
         self._provider = provider
         self._languages = languages
-        self._homes = [_Home(first_slot + number) for number in range(size)]
+        self._homes = [_Home() for _ in range(size)]
         self._clock = 0
 
     async def __aenter__(self) -> Self:
@@ -120,7 +118,7 @@ class Validators:
         """Open and fill a box, returning why that is impossible, or "" when it is ready."""
         await self._evict(home)
         try:
-            home.box = await self._provider.open(BoxLimits(), home.slot)
+            home.box = await self._provider.open(_BOX)
         except SandboxUnavailable as problem:
             return problem.detail
         is_single = len(validator.sources) == 1

@@ -41,7 +41,7 @@ def nothing_left(provider: BwrapProvider) -> Iterator[None]:
 
 @pytest.fixture
 async def box(provider: BwrapProvider, nothing_left: None) -> AsyncIterator[BwrapBox]:
-    box = await provider.open(BoxLimits(), 1)
+    box = await provider.open(BoxLimits())
     try:
         yield box
     finally:

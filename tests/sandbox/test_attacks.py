@@ -455,7 +455,7 @@ async def test_a_python_source_that_breaks_its_compiler_is_a_compile_error(
 
 
 async def judged_in(provider: BwrapProvider, language: Language, source: str | bytes) -> Judged:
-    box = await provider.open(BoxLimits(), 1)
+    box = await provider.open(BoxLimits())
     try:
         return await judge(box, sums(), language, source)
     finally:
@@ -480,7 +480,7 @@ from sandbox.bwrap import BwrapProvider
 from sandbox.provider import BoxLimits, Command, RunLimits
 
 async def main():
-    box = await BwrapProvider().open(BoxLimits(), 1)
+    box = await BwrapProvider().open(BoxLimits())
     print(box.agent_pid, flush=True)
     await box.run(Command(argv=("/bin/sleep", "60"), limits=RunLimits(cpu_ms=60_000, wall_ms=60_000)))
 
