@@ -21,7 +21,7 @@ import structlog
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
-from hypercorn.events import Event
+from hypercorn.events import Event, RawData
 from hypercorn.trio.lifespan import Lifespan
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
@@ -185,7 +185,9 @@ class _Connection(TCPServer):
 
     async def protocol_send(self, event: Event) -> None:
         """Send what the protocol has, or note that the connection is idle or busy."""
-        with trio.CancelScope(shield=True):
+        with trio.CancelScope(
+            shield=not isinstance(event, RawData)
+        ):  # sending shields itself, and must notice a cancel in between
             await super().protocol_send(event)
 
     async def _read_data(self) -> None:
