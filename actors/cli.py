@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -281,6 +280,5 @@ def main() -> None:
     for verb in entry_points(group="codewarz.verbs"):
         # Only the verb that is asked for is imported; without one, all are, for the help.
         if len(sys.argv) < 2 or sys.argv[1] in (verb.name, "--help"):
-            add: Callable[[], typer.Typer] = verb.load
-            app.add_typer(add(), name=verb.name)
+            app.add_typer(verb.load(), name=verb.name)
     app()

@@ -65,7 +65,7 @@ def _with_sandboxes(work: Work[T]) -> T:
         found = await capabilities.probe()
         provider = found.provider()
         pool = Pool(provider, 2)
-        async with trio.open_nursery() as nursery, Validators(provider, found.languages, first_slot=2) as validators:
+        async with trio.open_nursery() as nursery, Validators(provider, found.languages) as validators:
             await nursery.start(pool.run)
             try:
                 return await work(pool, validators, found.languages)

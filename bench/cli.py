@@ -1,0 +1,60 @@
+"""``codewarz bench``: the command line finds it as an entry point, so nothing in the house imports it."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import trio
+import typer
+
+from bench.report import Report, machine, show
+from supervisor.cli import Output, OutputOption
+
+app = typer.Typer(no_args_is_help=True, help="Measurements beside their references from the same run.")
+
+
+def _print(report: Report, output: Output) -> None:
+    if output is Output.JSON:
+        typer.echo(msgspec.json.encode(report))
+    else:
+        show(report)
+
+
+def _say(text: str) -> None:
+    if sys.stderr.isatty():
+        typer.echo(text, err=True)
+
+
+@app.command()
+def judge(
+    rounds: Annotated[int, typer.Option(min=1, max=100, help="how often each program is submitted")] = 3,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Submissions per second through the whole house, and the overhead of one beside the bare compile and run."""
+    from bench.judge import measure
+    from edge.telemetry import configure_logs
+
+    configure_logs("text", "error")
+    _print(trio.run(measure, rounds, _say), output)
+
+
+@app.command()
+def sandbox(output: OutputOption = Output.TEXT) -> None:
+    """One sandboxed run beside fork and exec of the same program."""
+    from bench.sandbox import measure
+
+    found: dict[str, Any] = trio.run(measure)
+    _print(Report("sandbox", found["figures"], found["references"], found["ratios"], machine()), output)
+
+
+@app.command()
+def edges(output: OutputOption = Output.TEXT) -> None:
+    """One crossing of each embedded edge."""
+    from bench.edges import measure
+
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+        _print(Report("edges", trio.run(measure, Path(folder)), machine=machine()), output)
