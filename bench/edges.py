@@ -95,3 +95,8 @@ async def redis(*, count: int = 5_000, members: int = 10_000) -> Figures:
         await edge.script(_LUA, ["rows", "rank"], [f"user {user}", "x" * 200, number * 31 % members])
 
     return figures | await timed("redis_script", count, script)
+
+
+async def measure(folder: Path) -> Figures:
+    """Return all of it; the database lies in ``folder``."""
+    return {**await sqlite(folder), **await broker(), **await redis()}
