@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import msgspec
-from quart import g, request
 from quart_trio import QuartTrio
 from werkzeug.datastructures import Headers
 
 from actors.boards import Boards, BoardView, Contest
-from actors.gateway.identity import ACCESS_COOKIE, ACCESS_TTL_S, Doorkeeper, Keys
-from actors.gateway.pages.routes import make_pages
+from actors.gateway.app import make_app
+from actors.gateway.identity import ACCESS_COOKIE, ACCESS_TTL_S, Keys
 from actors.gateway.services import Services
-from actors.languages import Offer, announce
+from actors.gateway.sse import Hub
+from actors.languages import announce
 from actors.problems import Sample, Summary, statement_to_html
-from contracts.messages import Role, User
+from contracts.messages import Offer, Role, User
 from contracts.ports import Database, Passwords, Redis
 from contracts.scoring import BoardRules, Entry, Rules
 from contracts.verdicts import TestResult, Verdict
@@ -101,32 +101,23 @@ class House:
 
 
 def make_house(database: Database, redis: Redis, clock: Clock) -> House:
-    """Return an app with nothing but the pages behind the real door."""
+    """Return the application on these edges; its hub does not run, so streams are refused."""
+    rng, meter = random.Random(7), NoMeter()
     services = Services(
         database=database,
         redis=redis,
         rpc=LocalRpc(),
         clock=clock,
-        rng=random.Random(7),
+        rng=rng,
         passwords=cast("Passwords", None),  # pages never look at a password
         secret=SECRET,
-        hub=cast("Any", None),  # nor do they stream
-        meter=NoMeter(),
+        hub=Hub(redis, clock, rng, meter),
+        meter=meter,
         render_metrics=lambda: b"",
         is_ready=lambda: True,
         version="0.1.0",
     )
-    keys = Keys(SECRET)
-    door = Doorkeeper(database, redis, clock, keys)
-    app = QuartTrio("tests.pages")
-    app.register_blueprint(make_pages(services))
-
-    async def identify() -> None:
-        g.correlation_id = "test"
-        g.identity = await door.identify(None, request.cookies.get(ACCESS_COOKIE))
-
-    app.before_request_funcs[None].insert(0, identify)
-    return House(database, redis, clock, services, app, keys)
+    return House(database, redis, clock, services, make_app(services), Keys(SECRET))
 
 
 async def furnish(house: House) -> None:
