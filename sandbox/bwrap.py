@@ -20,7 +20,7 @@ from pathlib import Path
 import msgspec
 import trio
 
-from sandbox import cgroups, seccomp
+from sandbox import cgroups, leftovers, seccomp
 from sandbox.bwrap_box import BwrapBox
 from sandbox.provider import BoxLimits, SandboxBroken, SandboxUnavailable
 
@@ -152,8 +152,9 @@ class BwrapProvider:
             self.no_groups = str(problem)
 
     def clean_stale(self) -> int:
-        """Remove the control groups of servers that were killed; their processes died with them."""
-        return cgroups.clean_stale(self.groups) if self.groups is not None else 0
+        """End what servers that were killed left while it was starting, and remove their control groups; return how many things that was."""
+        ended = leftovers.end_orphans()
+        return ended + (cgroups.clean_stale(self.groups) if self.groups is not None else 0)
 
     @functools.cached_property
     def _agent(self) -> Path:

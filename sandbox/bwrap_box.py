@@ -13,7 +13,7 @@ from collections.abc import Callable
 import msgspec
 import trio
 
-from sandbox import cgroups, protocol, seccomp
+from sandbox import cgroups, leftovers, protocol, seccomp
 from sandbox.provider import BoxLimits, Command, File, Outcome, RunLimits, SandboxBroken
 
 _READ_BYTES = 1 << 18
@@ -56,7 +56,7 @@ class BwrapBox:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._complaints,
-                env={},
+                env=leftovers.marked_environment(),
                 bufsize=0,
                 pass_fds=(info_write, *fds.values()),
             )
@@ -134,7 +134,7 @@ class BwrapBox:
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
             await trio.lowlevel.wait_readable(self._pidfd)
         else:
-            process.kill()
+            leftovers.kill_family(process.pid)
         monitor = os.pidfd_open(process.pid)
         try:
             await trio.lowlevel.wait_readable(monitor)

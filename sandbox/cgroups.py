@@ -14,6 +14,8 @@ from pathlib import Path
 import msgspec
 import trio
 
+from sandbox.leftovers import identity, started
+
 _PREFIX = "codewarz."
 _LEAF = "codewarz.server"  # where a version 2 server moves itself: groups with members cannot have limited children
 _REMOVE_TRIES = 400
@@ -120,19 +122,11 @@ def prepare(where: Hierarchies) -> None:
         raise NoGroups(why, "systemd-run --user --scope -p Delegate=yes codewarz up") from problem
 
 
-def _started(pid: int) -> str | None:
-    """Return the start time of a process in clock ticks after boot, None when it does not exist: pids are used again, this pair is not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except OSError:
-        return None
-
-
 class Group:
     """One box's group: ``fds`` for the agent, by name; ``remove`` when all of its processes are dead."""
 
     def __init__(self, where: Hierarchies, slot: int) -> None:
-        name = f"{_PREFIX}{os.getpid()}.{_started(os.getpid())}.{slot}"
+        name = f"{_PREFIX}{identity(os.getpid())}.{slot}"
         self.folders = [folder / name for folder in dict.fromkeys((where.memory, where.cpu)) if folder is not None]
         self.fds: dict[str, int] = {}
         self.unlimited = "-1" if where.version == 1 else "max"
@@ -206,7 +200,7 @@ def clean_stale(where: Hierarchies) -> int:
     for parent in {where.memory, where.cpu or where.memory}:
         for folder in parent.glob(f"{_PREFIX}*"):
             parts = folder.name.split(".")
-            if len(parts) == 4 and parts[1].isdigit() and _started(int(parts[1])) != parts[2]:
+            if len(parts) == 4 and parts[1].isdigit() and started(int(parts[1])) != parts[2]:
                 with contextlib.suppress(OSError):  # still dying: the next start removes it
                     folder.rmdir()
                     removed += 1

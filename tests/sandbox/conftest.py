@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import cgroups, languages
+from sandbox import cgroups, languages, leftovers
 from sandbox.bwrap import BwrapProvider
 from sandbox.bwrap_box import BwrapBox
 from sandbox.languages import Language
@@ -34,9 +34,9 @@ def provider(detected: dict[str, Language]) -> BwrapProvider:
 @pytest.fixture
 def nothing_left(provider: BwrapProvider) -> Iterator[None]:
     """No process below us and no control group of ours is there after the test that was not there before."""
-    before = children(), groups(provider)
+    before = children() | boxes(), groups(provider)
     yield
-    assert (children(), groups(provider)) == before
+    assert (children() | boxes(), groups(provider)) == before
 
 
 @pytest.fixture
@@ -75,6 +75,12 @@ def children() -> set[int]:
         if not more:
             return found - {os.getpid()}
         found |= more
+
+
+def boxes() -> set[int]:
+    """Return the bubblewraps that this process started, also those that lost their parent."""
+    mine = leftovers.identity(os.getpid())
+    return {pid for pid, server in leftovers.marked() if server == mine}
 
 
 def groups(provider: BwrapProvider) -> set[str]:

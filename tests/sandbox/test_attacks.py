@@ -13,6 +13,7 @@ import pytest
 import trio
 
 from contracts.verdicts import Verdict
+from sandbox import leftovers
 from sandbox.bwrap import BwrapProvider
 from sandbox.bwrap_box import BwrapBox
 from sandbox.judging import Judged, classify, judge
@@ -472,10 +473,43 @@ async def test_strange_sources_get_an_ordinary_verdict(
     assert judged.verdict in (Verdict.CE, Verdict.WA, Verdict.RTE)
 
 
+_STARTING = """
+import os, signal, trio
+from sandbox import leftovers
+from sandbox.bwrap import BwrapProvider
+from sandbox.bwrap_box import BwrapBox
+
+async def main():
+    async def never(self, limits, uid):
+        os.kill(os.getpid(), signal.SIGKILL)
+    BwrapBox.hello = never
+    from sandbox.provider import BoxLimits
+    async with trio.open_nursery() as nursery:
+        for _ in range(4):
+            nursery.start_soon(BwrapProvider().open, BoxLimits())
+
+trio.run(main)
+"""
+
+
+async def test_a_box_that_was_starting_when_the_server_was_killed_is_ended_by_the_next_start(
+    provider: BwrapProvider,
+) -> None:
+    for _ in range(5):
+        done = await trio.run_process([sys.executable, "-c", _STARTING], cwd=Path(__file__).parents[2], check=False)
+        assert done.returncode == -9
+    provider.clean_stale()
+    gone = [pid for pid, server in leftovers.marked() if leftovers.started(int(server.partition(".")[0])) is None]
+    with trio.fail_after(5):
+        while any(leftovers.started(pid) is not None for pid in gone):  # noqa: ASYNC110 - no event tells of a stranger's end
+            await trio.sleep(0.01)
+
+
 # ---- the server, gone ------------------------------------------------------------------------------------------------
 
 _SERVER = """
 import sys, trio
+from sandbox import leftovers
 from sandbox.bwrap import BwrapProvider
 from sandbox.provider import BoxLimits, Command, RunLimits
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import Invalid
-from sandbox import cgroups, seccomp
+from sandbox import cgroups, leftovers, seccomp
 from sandbox.bwrap import BwrapProvider
 from sandbox.capabilities import Capabilities, Machine, judge_machine, probe
 from sandbox.provider import SandboxUnavailable, parse_url
@@ -122,7 +122,7 @@ def test_version_1_takes_memory_and_cpu_from_their_own_mounts_even_inside_a_cont
 def test_groups_of_dead_servers_are_removed_and_of_living_ones_kept(tmp_path: Path) -> None:
     import os
 
-    mine = f"codewarz.{os.getpid()}.{cgroups._started(os.getpid())}.1"
+    mine = f"codewarz.{os.getpid()}.{leftovers.started(os.getpid())}.1"
     for name in ("codewarz.999999999.1.1", f"codewarz.{os.getpid()}.1.1", mine, "codewarz.server", "other"):
         (tmp_path / name).mkdir()
     assert cgroups.clean_stale(cgroups.Hierarchies(2, tmp_path, tmp_path)) == 2
