@@ -228,4 +228,6 @@ class _Gauges:
                 depth = await self.with_.broker.depth(queue.name)
                 self.with_.meter.gauge("queue_ready", depth.ready, queue=queue.name)
                 self.with_.meter.gauge("queue_unacked", depth.unacked, queue=queue.name)
+            for state, boxes in self.with_.judging.sandboxes().items():
+                self.with_.meter.gauge("sandboxes", boxes, state=state)
             await trio.sleep(GAUGES_EVERY_S)

@@ -286,6 +286,10 @@ class Judging(Protocol):
         """Return the languages that can be judged here."""
         ...
 
+    def sandboxes(self) -> Mapping[str, int]:
+        """Return how many sandboxes there are in each state (``warm``, ``busy`` …), and as ``peak`` the most that ever were at once."""
+        ...
+
     async def judge(self, work: Work, blob: ProblemBlob, witness: Witness) -> Judgement:
         """Judge one attempt in a fresh sandbox, again in another one when it misbehaved; the third time the verdict is JE."""
         ...

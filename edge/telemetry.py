@@ -46,7 +46,7 @@ METRICS: dict[str, Metric] = {
     "boards_repaired": Metric("counter", "Boards that differed from the verdict log."),
     "queue_ready": Metric("gauge", "Messages that wait in a queue.", ("queue",)),
     "queue_unacked": Metric("gauge", "Messages with consumers, not yet settled.", ("queue",)),
-    "sandboxes": Metric("gauge", "Sandboxes alive.", ("state",)),
+    "sandboxes": Metric("gauge", "Sandboxes alive, by state; peak: the most that ever were at once.", ("state",)),
     "rate_limited": Metric("counter", "Requests refused by a rate limit.", ("rule",)),
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import trio
@@ -43,6 +43,11 @@ class SandboxedJudging:
     def offers(self) -> Sequence[Offer]:
         """Return the languages found on this machine."""
         return [Offer(each.id, each.name, each.version) for each in self.languages.values()]
+
+    def sandboxes(self) -> Mapping[str, int]:
+        """Return the pool's counts."""
+        now = self.pool.statistics()
+        return {"starting": now.starting, "warm": now.warm, "busy": now.busy, "peak": now.peak}
 
     async def judge(self, work: Work, blob: ProblemBlob, witness: Witness) -> Judgement:
         """Judge one attempt; a language that has left this machine is a judge error, not the contestant's."""
@@ -109,7 +114,8 @@ def findings(report: Report) -> list[Finding]:
         Finding(
             level="warning" if each.skipped else "ok" if each.is_as_expected else "error",
             subject=each.path,
-            detail=each.skipped or f"{each.verdict}, expected {' or '.join(each.expected)}{each.note and f'; {each.note}'}",
+            detail=each.skipped
+            or f"{each.verdict}, expected {' or '.join(each.expected)}{each.note and f'; {each.note}'}",
         )
         for each in report.submissions
     ]

@@ -45,6 +45,9 @@ class Script:
     def offers(self) -> Sequence[Offer]:
         return [Offer("python", "Python 3", "3.11")]
 
+    def sandboxes(self) -> dict[str, int]:
+        return {"busy": self.at_once, "peak": self.peak}
+
     async def judge(self, work: Work, blob: ProblemBlob, witness: Witness) -> Judgement:
         self.judged[work.submission_id] += 1
         self.at_once += 1
