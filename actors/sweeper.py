@@ -55,14 +55,13 @@ class Sweeper:
 
     async def run(self, ctx: Context[None]) -> None:
         """Sweep until cancelled. A broker that forgets makes the first sweep take everything that had been queued before the start."""
-        stale_ms = STALE_MS if self.broker.is_durable else 0
-        queued_before_ms = self.clock.now_ms() if not self.broker.is_durable else None
+        is_forgetful = not self.broker.is_durable
         ctx.ready()
         period = 0
         while True:
             try:
-                await self.sweep_submissions((queued_before_ms or self.clock.now_ms()) - stale_ms)
-                queued_before_ms, stale_ms = None, STALE_MS
+                await self.sweep_submissions(all_of_them=is_forgetful)
+                is_forgetful = False
                 if period % BOARDS_EVERY == BOARDS_EVERY - 1:
                     await self.sweep_boards()
                 if period % CLEAN_EVERY == 0:
@@ -72,15 +71,17 @@ class Sweeper:
             period += 1
             await trio.sleep(PERIOD_S)
 
-    async def sweep_submissions(self, queued_before_ms: int) -> int:
-        """Publish again what was queued before then and is with nobody; return how many that were."""
+    async def sweep_submissions(self, *, all_of_them: bool = False) -> int:
+        """Publish again what has waited longer than STALE_MS and is with nobody (``all_of_them``: however short); return how many that were."""
         rows = await self.database.fetch(
             "SELECT id, attempt, priority, fencing, correlation_id FROM submissions WHERE verdict IS NULL AND queued_at_ms <= $1"
             " ORDER BY queued_at_ms LIMIT $2",
-            queued_before_ms,
+            self.clock.now_ms() - (0 if all_of_them else STALE_MS),
             BATCH_MOST,
         )
-        if not rows or (await self.broker.depth(SUBMISSION_QUEUE.name)).ready > 0:
+        if not rows:
+            return 0
+        if not all_of_them and (await self.broker.depth(SUBMISSION_QUEUE.name)).ready > 0:
             return 0  # what waits in the queue is not lost, and the rest keeps
         leases = await self.redis.pipeline([["EXISTS", lease_key(row["id"], row["attempt"])] for row in rows])
         lost = [row for row, is_leased in zip(rows, leases, strict=True) if not is_leased]

@@ -29,7 +29,7 @@ _DIRECTORY_MARK = b"PK\x01\x02"
 _YAML_MAX = 64 << 10
 _YAML_DEPTH = 16
 _YAML_EVENTS = 20_000
-_IGNORED = ("__MACOSX", ".DS_Store", ".git", ".svn", "Thumbs.db")
+_IGNORED = ("__MACOSX", "__pycache__", ".DS_Store", ".git", ".svn", "Thumbs.db")
 
 
 def read_zip(content: bytes) -> tuple[dict[str, bytes], str | None]:

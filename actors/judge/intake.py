@@ -11,7 +11,6 @@ import structlog
 import trio
 
 from actors import languages
-from actors.judge.lease import TTL_S
 from actors.judge.worker import Outcome
 from actors.outbox import QUEUES, SUBMISSION_QUEUE
 from contracts.messages import JudgeRequested, Offer, PersistVerdict
@@ -20,6 +19,8 @@ from contracts.verdicts import Verdict
 from supervisor.context import Context
 from supervisor.errors import MailboxClosed, MessageQuarantined
 from supervisor.mailbox import Address
+
+HELD_PAUSE_S = 1.0
 
 _log = structlog.get_logger("judge")
 _decode = msgspec.json.Decoder(JudgeRequested).decode
@@ -62,18 +63,22 @@ class Intake:
             _log.error("unreadable_message", message=delivery.message.message_id, error=str(error))
             await delivery.reject()
             return
-        try:
-            outcome = await self.workers.ask(request, timeout=math.inf)
-            if outcome is Outcome.HELD:
-                # A duplicate, or its judge has just died: by then the verdict is there, or the lease has ended.
-                await trio.sleep(TTL_S)
-                outcome = await self.workers.ask(request, timeout=math.inf)
-        except MessageQuarantined:
-            await self._give_up(request)
-            outcome = Outcome.SETTLED
-        except MailboxClosed:
-            outcome = Outcome.FAILED
+        outcome = await self._ask_until_clear(request)
         await (delivery.ack() if outcome is Outcome.SETTLED else delivery.nack())
+
+    async def _ask_until_clear(self, request: JudgeRequested) -> Outcome:
+        """Have the request judged. While somebody else holds its lease, wait: either the verdict comes, or the lease ends."""
+        while True:
+            try:
+                outcome: Outcome = await self.workers.ask(request, timeout=math.inf)
+            except MessageQuarantined:
+                await self._give_up(request)
+                return Outcome.SETTLED
+            except MailboxClosed:
+                return Outcome.FAILED
+            if outcome is not Outcome.HELD:
+                return outcome
+            await trio.sleep(HELD_PAUSE_S)
 
     async def _give_up(self, request: JudgeRequested) -> None:
         """It has killed two workers: that must not go on, and the submission must not wait for ever."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -46,6 +46,9 @@ class Script:
         return [Offer("python", "Python 3", "3.11")]
 
     def sandboxes(self) -> dict[str, int]:
+        return {"busy": self.at_once, "peak": self.peak}
+
+    def sandboxes(self) -> Mapping[str, int]:
         return {"busy": self.at_once, "peak": self.peak}
 
     async def judge(self, work: Work, blob: ProblemBlob, witness: Witness) -> Judgement:
