@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ from actors.gateway.identity import NOBODY, Identity
 from actors.gateway.pages import palette, present
 from actors.gateway.pages.assets import Assets
 from actors.gateway.services import Services
+from actors.problems import statement_to_html
 from contracts.errors import CodeWarzError
 
 HERE = Path(__file__).parent
+_DESCRIPTIONS = 64  # contests whose description is kept as HTML
 # A page is made for one reader at one moment; the back button may still show it from memory.
 _CACHE = {"Cache-Control": "private, no-cache", "Vary": "Cookie"}
 
@@ -34,6 +37,7 @@ def prepare(pages: Blueprint, assets: Assets, services: Services) -> None:
     pages.add_app_template_global(present.cell_text, "cell_text")
     pages.add_app_template_global(present.length, "length")
     pages.add_app_template_filter(colour_class, "colour_class")
+    pages.add_app_template_filter(lru_cache(_DESCRIPTIONS)(statement_to_html), "markdown")
     for name in ("at_ms", "countdown", "judging_summary", "limit_memory", "limit_time", "memory", "moment", "points"):
         pages.add_app_template_filter(getattr(present, name), name)
 

@@ -19,6 +19,7 @@ from actors.gateway.cursors import PageQuery
 from actors.gateway.identity import Caller
 from actors.gateway.pages import palette, present
 from actors.gateway.pages.assets import Assets
+from actors.gateway.pages.files import add_files
 from actors.gateway.pages.render import HERE, error_of, identity, page, prepare
 from actors.gateway.services import Services
 from actors.gateway.views import ContestProblemView, ContestView, LeaderboardView, SubmissionItem, leaderboard_view
@@ -58,7 +59,7 @@ def make_pages(services: Services) -> Blueprint:
     prepare(pages, assets, services)
     pages.register_error_handler(CodeWarzError, _failed)
     pages.before_request(_renew)
-    _add_files(pages, assets)
+    add_files(pages, assets)
     reader = _Reader(services)
     for rule, view in (
         ("/", reader.landing),
@@ -76,33 +77,6 @@ def make_pages(services: Services) -> Blueprint:
     ):
         pages.add_url_rule(rule, endpoint=view.__name__.strip("_"), view_func=view, methods=["GET"])
     return pages
-
-
-# ---- files -----------------------------------------------------------------------------------------------------------
-
-
-def _add_files(pages: Blueprint, assets: Assets) -> None:
-    async def static_file(version: str, name: str) -> Response:
-        answer = assets.answer(
-            version,
-            name,
-            if_none_match=request.headers.get("If-None-Match", ""),
-            accept_encoding=request.headers.get("Accept-Encoding", ""),
-        )
-        if answer is None:
-            return Response("There is no such file.\n", status=404, content_type="text/plain; charset=utf-8")
-        body, status, headers = answer
-        return Response(body, status=status, headers=headers)
-
-    async def palette_file(name: str) -> Response:
-        css = palette.palette_css(name)
-        if css is None:
-            return Response("Not colours.\n", status=404, content_type="text/plain; charset=utf-8")
-        headers = {"Cache-Control": "public, max-age=31536000, immutable"}
-        return Response(css, content_type="text/css; charset=utf-8", headers=headers)
-
-    pages.add_url_rule("/static/<version>/<path:name>", view_func=static_file, methods=["GET"])
-    pages.add_url_rule("/palette/<name>.css", view_func=palette_file, methods=["GET"])
 
 
 # ---- who comes in ----------------------------------------------------------------------------------------------------

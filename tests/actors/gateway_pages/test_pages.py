@@ -270,7 +270,7 @@ async def test_only_people_who_take_part_submit_to_the_contest(house: House) -> 
     assert f'data-contest="{OPEN}"' in text
     _, text, _ = await house.get(path, house.cookie("root", role=Role.ADMIN))
     assert 'data-contest=""' in text
-    assert "counts as practice" in text
+    assert "Take part to run and submit" in text
 
 
 async def test_filters_keep_their_choice_and_show_what_fits(house: House) -> None:

@@ -1,10 +1,18 @@
 // Sign in, sign up: <form data-api="auth/signin"> becomes a JSON request; what is wrong appears beside its field.
 
-import { api } from "./api.js";
+import { api, ApiError } from "./api.js";
 
 function clear(form) {
   for (const error of form.querySelectorAll("[data-error]")) error.hidden = true;
   for (const input of form.querySelectorAll("[aria-invalid]")) input.removeAttribute("aria-invalid");
+}
+
+/** What the browser itself finds wrong, in our words. */
+function precheck(form) {
+  const errors = [...form.elements]
+    .filter((input) => input.dataset.wrong && !input.validity.valid)
+    .map((input) => ({ pointer: `/${input.name}`, detail: input.dataset.wrong }));
+  return errors.length ? new ApiError(422, { errors }) : null;
 }
 
 function show(form, error) {
@@ -38,6 +46,8 @@ for (const form of document.querySelectorAll("form[data-api]")) {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     clear(form);
+    const wrong = precheck(form);
+    if (wrong) return show(form, wrong);
     button.disabled = true;
     button.setAttribute("aria-busy", "true");
     try {

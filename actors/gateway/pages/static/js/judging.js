@@ -62,11 +62,11 @@ function describe(test) {
 
 /** Shows a model inside `root`, touching only what changed, so that chips pop in and nothing flickers. */
 export class JudgingView {
-  /** `points` shows the score; `own` says that nothing was compared: a run on the contestant's own input. */
-  constructor(root, { points = false, own = false } = {}) {
+  /** `points` shows the score; `accepted` replaces that word for a run, which is not a submission. */
+  constructor(root, { points = false, accepted = WORDS.AC } = {}) {
     this.root = root;
     this.points = points;
-    this.wordsOf = own ? { ...WORDS, AC: "Ran to its end" } : WORDS;
+    this.wordsOf = { ...WORDS, AC: accepted };
     this.icon = el("span", { class: "icon-slot" });
     this.words = el("strong", { class: "judging-words" });
     this.more = el("span", { class: "judging-more" });

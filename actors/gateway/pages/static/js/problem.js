@@ -219,12 +219,12 @@ function panel(title, link) {
 }
 
 function common() {
-  return { problem_id: problem, language: picker.value, source: editor.value };
+  const body = { problem_id: problem, language: picker.value, source: editor.value };
+  return contest ? { ...body, contest_id: contest } : body;
 }
 
 function submit() {
-  const body = contest ? { ...common(), contest_id: contest } : common();
-  return send(buttons.submit, "submissions", body, ({ submission_id: id }) => {
+  return send(buttons.submit, "submissions", common(), ({ submission_id: id }) => {
     const view = new JudgingView(panel("Submission", `/submissions/${id}`), { points: rules === "ioi" });
     stop = watch("submissions", id, view, {
       model: empty(),
@@ -241,8 +241,8 @@ function run() {
   const own = !panes.input.hidden && input.value !== "" ? input.value : null;
   const body = own === null ? common() : { ...common(), stdin: own };
   return send(buttons.run, "runs", body, ({ run_id: id }) => {
-    const root = panel(own === null ? "Run on the samples" : "Run on your input");
-    stop = watch("runs", id, new JudgingView(root, { own: own !== null }), { model: empty() });
+    const [title, accepted] = own === null ? ["Run on the samples", "The samples pass"] : ["Run on your input", "Ran to its end"];
+    stop = watch("runs", id, new JudgingView(panel(title), { accepted }), { model: empty() });
   });
 }
 
