@@ -29,11 +29,11 @@ def encode_reset(reason: str) -> bytes:
     return b"event: reset\ndata: %b\n\n" % msgspec.json.encode(ResetEvent(reason))
 
 
-def parse_event_id(text: str | None) -> tuple[str, int] | None:
-    """Return the epoch and number of a Last-Event-ID; None for anything that is not ours."""
-    epoch, separator, seq = (text or "").rpartition(":")
-    if not separator or not epoch or len(seq) > 18 or not (seq.isascii() and seq.isdigit()):
-        return None
+def parse_event_id(text: str) -> tuple[str, int]:
+    """Return the epoch and number of a Last-Event-ID; for anything that is not ours, one that no stream has ("", 0)."""
+    epoch, _, seq = text.rpartition(":")
+    if not epoch or len(seq) > 18 or not (seq.isascii() and seq.isdigit()):
+        return "", 0
     return epoch, int(seq)
 
 

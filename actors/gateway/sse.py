@@ -200,7 +200,9 @@ class Hub:
             topic = self._topics[key] = BoardTopic(contest_id, view)
             self._forget_topics()
         self._topics.move_to_end(key)
-        return self._body(slot, BoardSource(self._boards, topic, rules, parse_event_id(last_event_id)))
+        return self._body(
+            slot, BoardSource(self._boards, topic, rules, parse_event_id(last_event_id) if last_event_id else None)
+        )
 
     def submission_stream(
         self, slot: Slot, submission_id: str, read: ReadSteps, last_event_id: str | None

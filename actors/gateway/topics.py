@@ -85,6 +85,11 @@ class SubmissionClient(Client):
         if step.verdict is not None:
             self.end()
 
+    def reset(self, reason: str) -> None:
+        """Forget the queue and the numbers: a judging that started over counts from 1 again."""
+        super().reset(reason)
+        self.seen = -1
+
     def catch_up(self, attempt: int, seq: int) -> None:
         """Drop from the queue what a picture up to ``attempt`` and ``seq`` shows already."""
         if attempt > self.attempt:

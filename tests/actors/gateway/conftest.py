@@ -98,7 +98,11 @@ class House:
     async def user(self, name: str, role: Role = Role.CONTESTANT) -> Visitor:
         """Make somebody who is signed in, without the cost of a password."""
         request = CreateUser(
-            user_id=name, username=name, email=f"{name}@example.org", password_hash=QUICK.hash(f"{name}'s secret"), role=role
+            user_id=name,
+            username=name,
+            email=f"{name}@example.org",
+            password_hash=QUICK.hash(f"{name}'s secret"),
+            role=role,
         )
         user = await self.rpc.call("core", request, timeout=1)
         session_id = f"session-{name}"

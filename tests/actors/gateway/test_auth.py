@@ -63,11 +63,20 @@ async def test_every_wrong_field_is_named(house: House):
     response = await house.anonymous.post("/api/v1/auth/signup", {"username": "a b", "email": 5, "extra": 1})
     assert response.status_code == 422
     assert response.content_type == "application/problem+json"
-    assert {each["pointer"] for each in (await body_of(response))["errors"]} == {"/username", "/email", "/password", "/extra"}
+    assert {each["pointer"] for each in (await body_of(response))["errors"]} == {
+        "/username",
+        "/email",
+        "/password",
+        "/extra",
+    }
 
 
 @pytest.mark.parametrize(
-    ("taken", "pointer"), [({"email": "other@example.org", "username": "ADA"}, "/username"), ({"username": "eve", "email": "ADA@example.org"}, "/email")]
+    ("taken", "pointer"),
+    [
+        ({"email": "other@example.org", "username": "ADA"}, "/username"),
+        ({"username": "eve", "email": "ADA@example.org"}, "/email"),
+    ],
 )
 async def test_a_taken_name_or_address_is_a_conflict(house: House, taken: dict[str, str], pointer: str):
     await house.anonymous.post("/api/v1/auth/signup", ADA)
@@ -175,10 +184,20 @@ class TestRefresh:
 class TestForgery:
     def claims(self, house: House, **changes: object) -> dict[str, object]:
         now_s = house.clock.now_ms() // 1000
-        return {"sub": "ada", "name": "ada", "role": "admin", "sid": "session-ada", "iat": now_s, "exp": now_s + 600, **changes}
+        return {
+            "sub": "ada",
+            "name": "ada",
+            "role": "admin",
+            "sid": "session-ada",
+            "iat": now_s,
+            "exp": now_s + 600,
+            **changes,
+        }
 
     async def me(self, house: House, token: str) -> int:
-        return (await house.anonymous.get("/api/v1/auth/me", headers={"Cookie": f"{ACCESS_COOKIE}={token}"})).status_code
+        return (
+            await house.anonymous.get("/api/v1/auth/me", headers={"Cookie": f"{ACCESS_COOKIE}={token}"})
+        ).status_code
 
     async def test_another_key_is_no_signature(self, house: House, ada: Visitor):
         assert await self.me(house, jwt.encode(self.claims(house), b"x" * 32, algorithm="HS256")) == 401
@@ -272,7 +291,9 @@ async def test_an_outdated_hash_is_replaced_when_the_password_is_known(house: Ho
 
     weaker = PasswordHasher(time_cost=2, memory_cost=32, parallelism=1).hash("old but right")
     await house.rpc.call(
-        "core", CreateUser(user_id="eve", username="eve", email="e@x.y", password_hash=weaker, role=Role.CONTESTANT), timeout=1
+        "core",
+        CreateUser(user_id="eve", username="eve", email="e@x.y", password_hash=weaker, role=Role.CONTESTANT),
+        timeout=1,
     )
     response = await house.anonymous.post("/api/v1/auth/signin", {"username": "eve", "password": "old but right"})
     assert response.status_code == 200
