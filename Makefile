@@ -4,7 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEV := $(VENV)/.dev
 RUN := $(VENV)/.run
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+# The environment gets no pip of its own where the system's can fill it: making one takes longer than everything else but the download.
+SHARED_PIP := $(PYTHON) -m pip --python $(BIN)/python
+PIP := install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
+INSTALL = if [ -x $(BIN)/pip ]; then $(BIN)/python -m pip $(PIP) $(1); else $(SHARED_PIP) $(PIP) $(1); fi
 
 .PHONY: run test check fmt bench clean
 .DEFAULT_GOAL := run
@@ -33,14 +36,14 @@ clean:
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "CodeWarz needs Python 3.11 or later: make PYTHON=python3.12" >&2; exit 1; }
-	@$(PYTHON) -m venv $(VENV)
+	@if $(PYTHON) -m pip --python $(PYTHON) --version >/dev/null 2>&1; then $(PYTHON) -m venv --without-pip $(VENV); else $(PYTHON) -m venv $(VENV); fi
 
 $(RUN): pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing what CodeWarz needs into $(VENV) …"
-	@$(PIP) --editable .
+	@$(call INSTALL,--editable .)
 	@touch $@
 
 $(DEV): pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing what CodeWarz and its tests need into $(VENV) …"
-	@$(PIP) --editable '.[dev]'
+	@$(call INSTALL,--editable '.[dev]')
 	@touch $@ $(RUN)
