@@ -94,6 +94,38 @@ async def test_no_page_breaks_the_content_policy_or_raises_or_overflows_a_small_
     assert wrong == []
 
 
+OUTCOMES = {200: f"/contests/{OPEN}", 401: "/signin?next=%2Fcontests", 503: "/refresh?next=/problems"}
+
+
+async def test_an_expired_session_comes_back_signs_in_again_or_waits(house: House, address: str) -> None:
+    """The exchange itself is the API's and tested there; here its three outcomes are handed to the page."""
+    fresh, seen = house.cookie("ada")["Cookie"], []
+    expired = house.expired("ada")["Cookie"].partition("=")[2]
+
+    def act(page: Any) -> None:
+        page.route("**/auth/signout", lambda route: route.fulfill(status=204))
+        for (status, ends_at), path in zip(
+            OUTCOMES.items(), (f"/contests/{OPEN}", "/contests", "/problems"), strict=True
+        ):
+            page.context.add_cookies([{"name": ACCESS_COOKIE, "value": expired, "url": address}])
+            headers = {"set-cookie": f"{fresh}; Path=/"} if status == 200 else {}
+            answer = {
+                "status": status,
+                "headers": headers,
+                "content_type": "application/json",
+                "body": '{"csrf_token": "x"}',
+            }
+            page.route("**/auth/refresh", lambda route, *, answer=answer: route.fulfill(**answer))
+            page.goto(path)
+            page.wait_for_url(f"{address}{ends_at}")
+            if status == 503:
+                page.locator("[data-retry]").wait_for()
+            seen.append(page.inner_text("h1"))
+
+    await drive(house, address, act, user="")
+    assert seen == ["Lanternmouth Open", "Welcome back", "Welcome back"]
+
+
 async def test_the_theme_is_kept_and_there_before_the_first_paint(house: House, address: str) -> None:
     grounds: list[str] = []
 

@@ -27,8 +27,8 @@ export function refresh() {
   refreshing ??= send("auth/refresh", { method: "POST" })
     .then((answer) => (keepToken(answer), true))
     .catch((error) => {
-      if (error.status === 0 || error.status >= 500) throw error;
-      return false;
+      if (error.status === 401 || error.status === 403) return false;
+      throw error; // offline, overloaded: that says nothing about the session
     })
     .finally(() => (refreshing = null));
   return refreshing;

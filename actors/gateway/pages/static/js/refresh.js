@@ -6,8 +6,20 @@ const main = document.querySelector("[data-next]");
 const wanted = main.dataset.next;
 const next = /^\/(?![/\\])/.test(wanted) ? wanted : "/";
 
+// A browser that does not keep the new cookie would come back here for ever. Remembered per tab: two tabs that wake together are no loop.
+const LOOP_MS = 10_000;
+function comesBack() {
+  try {
+    const [path, at] = JSON.parse(sessionStorage.getItem("cw:refreshed") ?? "[]");
+    sessionStorage.setItem("cw:refreshed", JSON.stringify([next, Date.now()]));
+    return path === next && Date.now() - at < LOOP_MS;
+  } catch {
+    return false;
+  }
+}
+
 try {
-  if (await refresh()) {
+  if (!comesBack() && (await refresh())) {
     location.replace(next);
   } else {
     await api("auth/signout", { method: "POST" }).catch(() => null);
