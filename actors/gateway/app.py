@@ -11,8 +11,10 @@ from typing import Any, cast
 import structlog
 import trio
 from quart import Response, g, request
+from quart.wrappers.base import BaseRequestWebsocket
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import MapAdapter
 
 from actors.gateway import health, openapi, problem_details
 from actors.gateway.bodies import BoundedBody, BoundedRequest
@@ -48,9 +50,22 @@ _HOST = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Za-z._-]{1,253})(:[0-9]{1,5}
 _log = structlog.get_logger("gateway")
 
 
+class Application(QuartTrio):
+    """Routes by method and path alone: a hostile Host must not fail before anybody can answer for it."""
+
+    def create_url_adapter(self, request: BaseRequestWebsocket | None) -> MapAdapter | None:
+        """Return the routes as seen by ``request``."""
+        if request is None:
+            return super().create_url_adapter(None)
+        query = request.query_string.decode("latin-1")
+        return self.url_map.bind(
+            "gateway", request.root_path, None, request.scheme, request.method, request.path, query
+        )
+
+
 def make_app(services: Services) -> QuartTrio:
     """Return the application: the API, health and metrics, and the pages."""
-    app = QuartTrio("actors.gateway", static_folder=None)
+    app = Application("actors.gateway", static_folder=None)
     app.url_map.merge_slashes = False  # //api is not /api: no redirects that a client did not ask for
     app.config["MAX_CONTENT_LENGTH"] = None  # BoundedRequest bounds bodies by route
     app.request_class = _request_class(services)
