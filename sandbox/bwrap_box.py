@@ -59,6 +59,7 @@ class BwrapBox:
                 env=leftovers.marked_environment(),
                 bufsize=0,
                 pass_fds=(info_write, *fds.values()),
+                start_new_session=True,  # Ctrl-C in a terminal goes to its whole process group: boxes end when we close them
             )
             self._process = process
             assert process.stdin is not None
@@ -133,7 +134,9 @@ class BwrapBox:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
             await trio.lowlevel.wait_readable(self._pidfd)
-        else:
+        if process.returncode is not None:
+            return  # whoever asked whether it was alive has reaped it: its pid may be somebody else's by now
+        if self._pidfd < 0:
             leftovers.kill_family(process.pid)
         monitor = os.pidfd_open(process.pid)
         try:

@@ -2,7 +2,8 @@
 
 Rule 1: only our own signature or a stored hash makes somebody somebody. No header of the client's says who they are.
 Rule 2: an access token that is forged, malformed or signed otherwise is no token at all; one that is merely expired tells whose session wants a refresh.
-Rule 3: signing out counts at once: the session's identifier is in Redis until its last access token has expired, and where Redis is away the database is asked.
+Rule 3: signing out counts at once: the session's identifier is in Redis until its last access token has expired; where Redis is away the database is asked,
+        and a Redis that has lost its data is taught again.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ REFRESH_PATH = "/api/v1/auth"
 ACCESS_TTL_S = 600
 REFRESH_TTL_S = 30 * 24 * 3600
 API_TOKEN_PREFIX = "cw_"  # noqa: S105 the mark by which a leaked token is recognised, not a secret
+REVOCATIONS_KEY = "session:revocations"  # there, as long as Redis knows of every revocation
+_REVOKED_FOR_S = ACCESS_TTL_S + 60
 _ALGORITHM = "HS256"
 _TOKEN_MAX = 2048  # characters; ours have some 300
 
@@ -142,7 +145,7 @@ def revoked_key(session_id: str) -> str:
 
 async def revoke_access(redis: Redis, session_id: str) -> None:
     """Make the session's access tokens useless now instead of when they expire."""
-    await redis.call("SET", revoked_key(session_id), "1", "EX", ACCESS_TTL_S + 60)
+    await redis.call("SET", revoked_key(session_id), "1", "EX", _REVOKED_FOR_S)
 
 
 class Doorkeeper:
@@ -174,10 +177,26 @@ class Doorkeeper:
 
     async def _is_revoked(self, session_id: str) -> bool:
         try:
-            return bool(await self._redis.call("EXISTS", revoked_key(session_id)))
+            is_revoked, knows_all = await self._redis.pipeline(
+                [["EXISTS", revoked_key(session_id)], ["EXISTS", REVOCATIONS_KEY]]
+            )
+            if not knows_all:
+                await self._tell_redis()
         except Unavailable:
-            row = await self._database.fetch_one("SELECT revoked_at_ms FROM sessions WHERE id = $1", session_id)
-            return row is None or row["revoked_at_ms"] is not None
+            knows_all = is_revoked = 0
+        if is_revoked or knows_all:
+            return bool(is_revoked)
+        row = await self._database.fetch_one("SELECT revoked_at_ms FROM sessions WHERE id = $1", session_id)
+        return row is None or row["revoked_at_ms"] is not None
+
+    async def _tell_redis(self) -> None:
+        """Redis is new, or has lost everything: teach it again which sessions were closed while their access tokens still live."""
+        rows = await self._database.fetch(
+            "SELECT id FROM sessions WHERE revoked_at_ms > $1", self._clock.now_ms() - 1000 * _REVOKED_FOR_S
+        )
+        for row in rows:
+            await revoke_access(self._redis, row["id"])
+        await self._redis.call("SET", REVOCATIONS_KEY, "1")
 
     async def _token_owner(self, authorization: str) -> Caller:
         scheme, _, token = authorization.partition(" ")

@@ -38,6 +38,8 @@ from supervisor.context import Context
 
 CORE_TIMEOUT_S = 10.0
 CORE_PATIENCE_S = 30.0  # how long core may be away before the attempt goes back to the queue
+# How long the sandboxes may be away. Giving the attempt back would only send it round: each round counts towards its being taken for poisonous.
+SANDBOX_PATIENCE_S = 300.0
 LEADERBOARD_TIMEOUT_S = 2.0
 CACHED_BYTES_MOST = 128 << 20
 
@@ -155,7 +157,9 @@ class Worker:
             blob = await self._patiently_problem(work)
         except NotFound as missing:
             return Judgement(verdict=Verdict.JE, judge_error=missing.detail)
-        return await self.judging.judge(work, blob, _Reporter(self.redis, work))
+        return await _again_until(
+            SANDBOX_PATIENCE_S, lambda: self.judging.judge(work, blob, _Reporter(self.redis, work))
+        )
 
     async def _patiently_problem(self, work: Work) -> ProblemBlob:
         return await _again_until(

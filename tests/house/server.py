@@ -178,7 +178,11 @@ class Server:
         """It is ready, and nothing in it has crashed since the start."""
         assert self.visitor().get("/health/ready").json["status"] == "ok"
         assert "Traceback" not in self.log_text()
-        assert [line for line in self.log() if line["level"] in ("error", "critical")] == []
+        assert self.errors() == []
+
+    def errors(self) -> list[dict[str, Any]]:
+        """The log's lines that need somebody's attention."""
+        return [line for line in self.log() if line["level"] in ("error", "critical")]
 
     @property
     def database(self) -> Path:

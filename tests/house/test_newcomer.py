@@ -1,0 +1,126 @@
+"""The newcomer's story in two windows of a real browser: one submits, in the other the standings move with no reload.
+
+Pictures of what both saw go to ``tests/artifacts``: wide and phone-sized, light and dark.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actors.demo.contest import PROBLEMS
+from tests.house.conftest import NewServer
+from tests.house.server import Server
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+CHROMIUM = next(
+    (str(path) for path in map(Path, ("/usr/bin/chromium", "/usr/bin/chromium-browser")) if path.exists()), None
+)
+pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")]
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+ARTIFACTS = Path(__file__).parents[1] / "artifacts"
+SIZES = {"wide": {"width": 1280, "height": 860}, "phone": {"width": 390, "height": 844}}
+SOLUTION = (PROBLEMS / "firstlight" / "submissions" / "accepted").glob("*.py")
+PATIENCE_MS = 60_000
+
+
+@pytest.fixture(scope="module")
+def server(new_server: NewServer) -> Server:
+    made = new_server(demo_contestants=3)
+    made.start()
+    return made
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield launched
+        launched.close()
+
+
+def picture(page: Any, name: str) -> None:
+    """Store what the page looks like in every size and theme; the page itself stays as it is."""
+    ARTIFACTS.mkdir(exist_ok=True)
+    before = page.viewport_size
+    for (size, viewport), scheme in itertools.product(SIZES.items(), ("light", "dark")):
+        page.set_viewport_size(viewport)
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        page.screenshot(path=ARTIFACTS / f"{name}-{size}-{scheme}.png")
+    page.set_viewport_size(before)
+    page.emulate_media(color_scheme="light", reduced_motion="no-preference")
+
+
+def test_a_newcomer_signs_up_solves_a_problem_and_the_standings_move_by_themselves(
+    server: Server, browser: Any
+) -> None:
+    troubles: list[str] = []
+    windows = [browser.new_context(base_url=server.url, viewport=SIZES["wide"]) for _ in range(2)]
+    mine, theirs = (window.new_page() for window in windows)
+    for page in (mine, theirs):
+        page.set_default_timeout(PATIENCE_MS)
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on("console", lambda said: troubles.append(said.text) if said.type == "error" else None)
+
+    # The other window: somebody who only watches.
+    theirs.goto("/")
+    theirs.get_by_role("link", name="Enter the running contest").first.click()
+    theirs.get_by_role("link", name="Live standings").click()
+    theirs.locator(".live[data-state=live]").wait_for()
+    theirs.evaluate("window.neverReloaded = true")
+
+    # This window: the newcomer.
+    mine.goto("/")
+    picture(mine, "1-landing")
+    mine.get_by_role("link", name="Sign up").first.click()
+    mine.get_by_label("Username").fill("newcomer")
+    mine.get_by_label("E-mail").fill("newcomer@example.org")
+    mine.locator("#password").fill("a long enough secret")
+    picture(mine, "2-signup")
+    mine.get_by_role("button", name="Sign up").click()
+    mine.wait_for_url(re.compile(r"/(contests.*)?$"))
+    mine.goto("/contests")
+    picture(mine, "3-contests")
+    mine.get_by_role("link", name="A Day at Lanternmouth").first.click()
+    mine.get_by_role("button", name="Take part").click()
+    mine.get_by_role("button", name="Take part").wait_for(state="detached")
+    row = theirs.locator("tr", has=theirs.get_by_title("newcomer"))
+    row.wait_for()  # the standings know already
+    assert row.locator(".cell").count() == 0
+    picture(mine, "4-contest")
+
+    mine.get_by_role("link", name="First Light").click()
+    mine.locator("#language").select_option("python")
+    mine.locator("#code").fill("print('no idea')\n")
+    mine.get_by_role("button", name="Submit").click()
+    mine.get_by_text("Wrong answer").first.wait_for()
+    row.locator(".cell-tried").wait_for()
+    picture(mine, "5-wrong-answer")
+
+    mine.locator("#code").fill(next(SOLUTION).read_text())
+    mine.get_by_role("button", name="Run", exact=True).click()
+    mine.get_by_text("sample", exact=False).first.wait_for()
+    picture(mine, "6-run")
+    mine.get_by_role("button", name="Submit").click()
+    mine.get_by_text("Accepted").first.wait_for()
+    picture(mine, "7-accepted")
+
+    row.locator(".cell-solved, .cell-first").wait_for()
+    assert theirs.evaluate("window.neverReloaded") is True
+    picture(theirs, "8-standings")
+
+    mine.goto("/submissions")
+    mine.get_by_text("Accepted").first.wait_for()
+    picture(mine, "9-submissions")
+    mine.locator("a[href^='/submissions/']").first.click()
+    picture(mine, "10-submission")
+    assert troubles == []
+    for window in windows:
+        window.close()
