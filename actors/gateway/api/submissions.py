@@ -48,7 +48,7 @@ class NewRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stdin: str | None = None
 
 
-@routes.add("POST", "/submissions", who=Who.USER, status=202, limit="submissions", also=(409,))
+@routes.add("POST", "/submissions", who=Who.USER, status=202, limit="submissions", also=(404, 409))
 async def submit(call: Call, body: NewSubmission) -> Answer[AcceptedSubmission]:
     """Submit code.
 
@@ -62,7 +62,7 @@ async def submit(call: Call, body: NewSubmission) -> Answer[AcceptedSubmission]:
     )
 
 
-@routes.add("POST", "/runs", who=Who.USER, status=202, limit="runs", also=(409,))
+@routes.add("POST", "/runs", who=Who.USER, status=202, limit="runs", also=(404, 409))
 async def start_run(call: Call, body: NewRun) -> Answer[AcceptedRun]:
     """Run code on own input or the samples; nothing is counted."""
     if body.stdin is not None:
