@@ -53,6 +53,7 @@ def picture(page: Any, name: str) -> None:
     for (size, viewport), scheme in itertools.product(SIZES.items(), ("light", "dark")):
         page.set_viewport_size(viewport)
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")  # painted anew
         page.screenshot(path=ARTIFACTS / f"{name}-{size}-{scheme}.png")
     page.set_viewport_size(before)
     page.emulate_media(color_scheme="light", reduced_motion="no-preference")
@@ -70,10 +71,10 @@ def test_a_newcomer_signs_up_solves_a_problem_and_the_standings_move_by_themselv
         page.on("console", lambda said: troubles.append(said.text) if said.type == "error" else None)
 
     # The other window: somebody who only watches.
-    theirs.goto("/")
-    theirs.get_by_role("link", name="Enter the running contest").first.click()
+    theirs.goto("/contests")
+    theirs.get_by_role("link", name="A Day at Lanternmouth").first.click()
     theirs.get_by_role("link", name="Live standings").click()
-    theirs.locator(".live[data-state=live]").wait_for()
+    theirs.locator(".live[data-state=open]").wait_for()
     theirs.evaluate("window.neverReloaded = true")
 
     # This window: the newcomer.
@@ -100,16 +101,16 @@ def test_a_newcomer_signs_up_solves_a_problem_and_the_standings_move_by_themselv
     mine.locator("#language").select_option("python")
     mine.locator("#code").fill("print('no idea')\n")
     mine.get_by_role("button", name="Submit").click()
-    mine.get_by_text("Wrong answer").first.wait_for()
+    mine.locator(".judging-words", has_text="Wrong answer").wait_for()
     row.locator(".cell-tried").wait_for()
     picture(mine, "5-wrong-answer")
 
     mine.locator("#code").fill(next(SOLUTION).read_text())
     mine.get_by_role("button", name="Run", exact=True).click()
-    mine.get_by_text("sample", exact=False).first.wait_for()
+    mine.locator("#pane-result .out").first.wait_for()
     picture(mine, "6-run")
     mine.get_by_role("button", name="Submit").click()
-    mine.get_by_text("Accepted").first.wait_for()
+    mine.locator(".judging-words", has_text="Accepted").wait_for()
     picture(mine, "7-accepted")
 
     row.locator(".cell-solved, .cell-first").wait_for()
@@ -117,9 +118,10 @@ def test_a_newcomer_signs_up_solves_a_problem_and_the_standings_move_by_themselv
     picture(theirs, "8-standings")
 
     mine.goto("/submissions")
-    mine.get_by_text("Accepted").first.wait_for()
+    mine.locator("td[data-verdict]", has_text="Accepted").wait_for()
     picture(mine, "9-submissions")
-    mine.locator("a[href^='/submissions/']").first.click()
+    mine.locator("td a[href^='/submissions/']").first.click()
+    mine.wait_for_url(re.compile("/submissions/."))
     picture(mine, "10-submission")
     assert troubles == []
     for window in windows:
