@@ -18,8 +18,8 @@ from mdit_py_plugins.dollarmath import dollarmath_plugin
 from sandbox.package import ProblemPackage, Statement
 
 _TAGS = {
-    "a", "b", "img", "blockquote", "br", "caption", "code", "dd", "del", "div", "dl", "dt", "em", "h2", "h3", "h4", "h5", "h6", "hr", "i", "kbd", "li", "ol", "p",
-    "pre", "s", "span", "strong", "sub", "sup", "table", "tbody", "td", "th", "thead", "tr", "u", "ul", "var",
+    "a", "b", "blockquote", "br", "caption", "code", "dd", "del", "div", "dl", "dt", "em", "h2", "h3", "h4", "h5", "h6", "hr", "i", "img", "kbd", "li", "ol",
+    "p", "pre", "s", "span", "strong", "sub", "sup", "table", "tbody", "td", "th", "thead", "tr", "u", "ul", "var",
 }  # fmt: skip
 _ATTRIBUTES = {
     "a": {"href", "title"},
@@ -105,7 +105,7 @@ def _as_data(name: str, content: bytes | None) -> str:
     return f"data:{media};base64,{base64.b64encode(content).decode()}"
 
 
-def _only_own_images(tag: str, attribute: str, value: str) -> str | None:
+def _only_own_images(_tag: str, attribute: str, value: str) -> str | None:
     is_data = value.lstrip().lower().startswith("data:")
     if attribute == "src":
         return value if is_data and value.startswith("data:image/") else None

@@ -92,7 +92,7 @@ def contest_visible(viewer: Caller | None, parameters: Parameters, contest: str 
         return f"{contest}.is_public"
     user = parameters.add(viewer.user_id)
     return (
-        f"({contest}.is_public OR EXISTS (SELECT 1 FROM registrations seen"
+        f"({contest}.is_public OR EXISTS (SELECT 1 FROM registrations seen"  # noqa: S608 - placeholders only
         f" WHERE seen.contest_id = {contest}.id AND seen.user_id = {user}))"
     )
 

@@ -1,7 +1,7 @@
 """The table of routes: everything that dispatch enforces and OpenAPI describes, taken from one declaration.
 
-A handler's own signature is part of it: ``body`` and ``query`` parameters name the Structs to decode, ``Answer[T]`` what comes back, every other parameter a part of
-the path. So the documentation cannot say anything else than the code does, and mypy checks both.
+A handler's own signature is part of it: ``body`` and ``query`` parameters name the Structs to decode, ``Answer[T]`` what comes back, every other
+parameter a part of the path. So the documentation cannot say anything else than the code does, and mypy checks both.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 from quart import Response
+from werkzeug.datastructures import Headers
 
 from actors.gateway.identity import Caller, Identity
 from actors.gateway.services import Limits, Services
@@ -53,7 +54,7 @@ class Call:
     identity: Identity
     correlation_id: str
     address: str
-    headers: Mapping[str, str]
+    headers: Headers
     cookies: Mapping[str, str]
 
     @property
@@ -113,12 +114,12 @@ class Route:
     @property
     def name(self) -> str:
         """The operation's identifier: the handler's name."""
-        return f"{self.tag}.{self.handler.__name__}"  # type: ignore[attr-defined]
+        return f"{self.tag}.{self.handler.__name__}"
 
     def statuses(self) -> set[int]:
         """Return every error status that may be answered, for the documentation."""
         found = {400, 401, 408, 413, 429, 500, 503, 504, *self.also}
-        if self.who in (Who.STAFF,) or self.is_unsafe:
+        if self.who is Who.STAFF or self.is_unsafe:
             found.add(403)
         if self.path_parameters:
             found.add(404)

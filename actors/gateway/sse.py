@@ -1,12 +1,13 @@
 """Server-sent events: one hub hears of every change and tells every browser that watches.
 
-Rule 1: an event is encoded once, whoever watches; each client has a bounded queue, and a client that does not keep up loses its queue and gets ``reset`` and a fresh
-        snapshot instead. Nobody waits for anybody.
+Rule 1: an event is encoded once, whoever watches; each client has a bounded queue, and a client that does not keep up loses its queue and gets
+        ``reset`` and a fresh snapshot instead. Nobody waits for anybody.
 Rule 2: subscribe first, then read the snapshot, then drop what the snapshot had: no gap. Versions that one client sees only rise.
-Rule 3: board events are passed on in the order of their versions. Publishing is not atomic with the change, so a version may come early (it waits a moment for the
-        one before) or never (then everybody on that board is reset).
+Rule 3: board events are passed on in the order of their versions. Publishing is not atomic with the change, so a version may come early (it waits a
+        moment for the one before) or never (then everybody on that board is reset).
 Rule 4: whenever events may have been missed (the hub's actor started, or its subscription was lost) everybody is reset.
-Rule 5: a stream ends after a while (``MAX_AGE_S``), when its credentials could have changed and when the gateway drains; browsers come back by themselves.
+Rule 5: a stream ends after a while (``MAX_AGE_S``), so that nobody watches for ever on credentials of long ago, and when the gateway drains; browsers
+        come back by themselves.
 """
 
 from __future__ import annotations

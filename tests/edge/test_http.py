@@ -61,8 +61,8 @@ def make_app() -> QuartTrio:
         return "hello"
 
     @app.post("/echo")
-    async def echo() -> bytes:
-        return await request.get_data()
+    async def echo() -> str:
+        return str(await request.get_data(as_text=True))
 
     @app.get("/slow")
     async def slow() -> str:
@@ -116,18 +116,18 @@ GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
         ("localhost:65535", "localhost", 65535, "http://localhost:65535"),
     ],
 )
-def test_an_address_is_read(text: str, host: str, port: int, url: str):
+def test_an_address_is_read(text: str, host: str, port: int, url: str) -> None:
     address = Address.parse(text)
     assert (address.host, address.port, address.url) == (host, port, url)
 
 
 @pytest.mark.parametrize("text", ["", "8080", "host", "host:", "host:70000", "host:-1", "http://host:80", "a b:1"])
-def test_no_address_is_one_clear_line(text: str):
+def test_no_address_is_one_clear_line(text: str) -> None:
     with pytest.raises(Invalid, match=r"host:port"):
         Address.parse(text)
 
 
-async def test_port_0_becomes_the_real_port_and_connections_are_kept_alive():
+async def test_port_0_becomes_the_real_port_and_connections_are_kept_alive() -> None:
     async with running(make_app()) as server:
         assert server.address.port > 0
         stream = await server.connect()
@@ -135,18 +135,18 @@ async def test_port_0_becomes_the_real_port_and_connections_are_kept_alive():
             assert (await exchange(stream, GET)).endswith(b"hello")
 
 
-async def test_an_address_in_use_is_one_clear_line():
+async def test_an_address_in_use_is_one_clear_line() -> None:
     async with running(make_app()) as server:
         with pytest.raises(Unavailable, match=r"cannot listen on 127\.0\.0\.1:\d+: the address is in use"):
             await serve(make_app(), server.address, ready=lambda: None, draining=trio.Event())
 
 
-async def test_an_address_of_another_machine_is_one_clear_line():
+async def test_an_address_of_another_machine_is_one_clear_line() -> None:
     with pytest.raises(Unavailable, match="this machine has no such address"):
         await serve(make_app(), Address("192.0.2.1", 0), ready=lambda: None, draining=trio.Event())
 
 
-async def test_a_cancelled_server_gives_its_port_back():
+async def test_a_cancelled_server_gives_its_port_back() -> None:
     address, ready = Address("127.0.0.1", 0), trio.Event()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(lambda: serve(make_app(), address, ready=ready.set, draining=trio.Event()))
@@ -156,7 +156,7 @@ async def test_a_cancelled_server_gives_its_port_back():
     await listener.aclose()
 
 
-async def test_headers_above_the_limit_are_refused():
+async def test_headers_above_the_limit_are_refused() -> None:
     async with running(make_app(), Limits(headers=1024)) as server:
         stream = await server.connect()
         answer = await exchange(stream, b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 4096)
@@ -166,13 +166,13 @@ async def test_headers_above_the_limit_are_refused():
 @pytest.mark.parametrize(
     "raw", [b"\x16\x03\x01 nonsense\r\n\r\n", b"GET\r\n\r\n", b"GET ?x HTTP/1.1\r\nHost: x\r\n\r\n"]
 )
-async def test_nonsense_ends_its_own_connection_with_a_400(raw: bytes):
+async def test_nonsense_ends_its_own_connection_with_a_400(raw: bytes) -> None:
     async with running(make_app()) as server:
         assert (await exchange(await server.connect(), raw)).startswith(b"HTTP/1.1 400")
         assert (await exchange(await server.connect(), GET)).endswith(b"hello")
 
 
-async def test_a_websocket_is_refused():
+async def test_a_websocket_is_refused() -> None:
     raw = (
         b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
         b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
@@ -181,7 +181,7 @@ async def test_a_websocket_is_refused():
         assert (await exchange(await server.connect(), raw)).startswith(b"HTTP/1.1 403")
 
 
-async def test_an_application_that_raises_ends_its_own_connection_only():
+async def test_an_application_that_raises_ends_its_own_connection_only() -> None:
     async def broken(scope: Any, receive: Callable[..., Any], send: Callable[..., Any]) -> None:
         raise RuntimeError("bug")
 
@@ -190,7 +190,7 @@ async def test_an_application_that_raises_ends_its_own_connection_only():
             assert (await exchange(await server.connect(), GET)).startswith(b"HTTP/1.1 500")
 
 
-async def test_a_client_that_leaves_in_the_middle_of_a_body_is_nobodys_problem():
+async def test_a_client_that_leaves_in_the_middle_of_a_body_is_nobodys_problem() -> None:
     async with running(make_app()) as server:
         stream = await server.connect()
         await stream.send_all(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc")
@@ -198,7 +198,7 @@ async def test_a_client_that_leaves_in_the_middle_of_a_body_is_nobodys_problem()
         assert (await exchange(await server.connect(), GET)).endswith(b"hello")
 
 
-async def test_connections_above_the_limit_are_told_to_come_again():
+async def test_connections_above_the_limit_are_told_to_come_again() -> None:
     async with running(make_app(), Limits(connections=2)) as server:
         kept = [await server.connect() for _ in range(2)]
         for stream in kept:
@@ -215,7 +215,7 @@ async def test_connections_above_the_limit_are_told_to_come_again():
             raise AssertionError("the freed place was not given to anybody")
 
 
-async def test_slow_headers_are_cut_off():
+async def test_slow_headers_are_cut_off() -> None:
     async with running(make_app(), Limits(keep_alive_s=0.05)) as server:
         stream = await server.connect()
         await stream.send_all(b"GET / HT")
@@ -223,7 +223,7 @@ async def test_slow_headers_are_cut_off():
             assert await stream.receive_some(100) == b""
 
 
-async def test_draining_lets_a_request_finish_and_closes_idle_connections():
+async def test_draining_lets_a_request_finish_and_closes_idle_connections() -> None:
     app = make_app()
     async with running(app) as server:
         idle, busy = await server.connect(), await server.connect()
@@ -241,7 +241,7 @@ async def test_draining_lets_a_request_finish_and_closes_idle_connections():
             await server.ended.wait()
 
 
-async def test_a_request_that_does_not_finish_is_cut_off_after_the_grace():
+async def test_a_request_that_does_not_finish_is_cut_off_after_the_grace() -> None:
     app = make_app()
     async with running(app, Limits(grace_s=0.05)) as server:
         stream = await server.connect()
@@ -252,7 +252,7 @@ async def test_a_request_that_does_not_finish_is_cut_off_after_the_grace():
             await server.ended.wait()
 
 
-async def test_a_client_that_does_not_read_cannot_hold_the_end_up():
+async def test_a_client_that_does_not_read_cannot_hold_the_end_up() -> None:
     async with running(make_app(), Limits(grace_s=0.05)) as server:
         stream = await server.connect()
         await stream.send_all(b"GET /flood HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -263,7 +263,7 @@ async def test_a_client_that_does_not_read_cannot_hold_the_end_up():
             await server.ended.wait()
 
 
-async def test_a_client_that_does_not_read_is_closed_after_the_deadline():
+async def test_a_client_that_does_not_read_is_closed_after_the_deadline() -> None:
     async with running(make_app(), Limits(send_s=0.05, connections=16)) as server:
         stream = await server.connect()
         await stream.send_all(b"GET /flood HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -61,8 +61,8 @@ async def show_neighbours(call: Call, contest_id: str, user_id: str, query: Neig
 async def watch_leaderboard(call: Call, contest_id: str, query: StreamQuery) -> Answer[EventStream]:
     """Watch a board.
 
-    Server-sent events ``snapshot`` (the first rows), ``update`` (one changed row) and ``reset`` (a snapshot follows), with ``id: epoch:version``; a Last-Event-ID
-    continues where the browser left off, if the events since are still here.
+    Server-sent events ``snapshot`` (the first rows), ``update`` (one changed row) and ``reset`` (a snapshot follows), with ``id: epoch:version``; a
+    Last-Event-ID continues where the browser left off, if the events since are still here.
     """
     await _enter(call, contest_id, query.view)
     services = call.services

@@ -10,6 +10,7 @@ import structlog
 
 from actors.gateway import submission_queries
 from actors.gateway.api.streams import last_event_id, stream_response
+from actors.gateway.frames import Steps
 from actors.gateway.problem_queries import terms
 from actors.gateway.queries import contest_row
 from actors.gateway.routing import Answer, Call, EventStream, Routes, Who
@@ -52,8 +53,8 @@ class NewRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 async def submit(call: Call, body: NewSubmission) -> Answer[AcceptedSubmission]:
     """Submit code.
 
-    The answer comes when the submission is durable. With an ``Idempotency-Key`` header a repeated request is answered with the first submission; the same key with
-    another body is 422.
+    The answer comes when the submission is durable. With an ``Idempotency-Key`` header a repeated request is answered with the first
+    submission; the same key with another body is 422.
     """
     accepted = await _send(call, body, Kind.SUBMISSION, None)
     return Answer(
@@ -102,7 +103,7 @@ async def watch_submission(call: Call, submission_id: str) -> Answer[EventStream
     await submission_row(services.database, submission_id, call.user)
     slot = await services.hub.admit(call.address, call.user.user_id)
 
-    async def read() -> submission_queries.Steps:
+    async def read() -> Steps:
         return await judging_steps(services.database, services.redis, submission_id)
 
     body = services.hub.submission_stream(slot, submission_id, read, last_event_id(call))

@@ -55,6 +55,7 @@ class Visitor:
     user_id: str = ""
     access_token: str = ""
     csrf_token: str = ""
+    refresh_token: str = ""
     headers: dict[str, str] = field(default_factory=dict)
 
     async def request(self, method: str, path: str, *, json: Any = None, **kwargs: Any) -> Response:

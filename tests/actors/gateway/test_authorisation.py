@@ -83,7 +83,7 @@ async def fill(house: House) -> None:
     await house.contest("open", "add")
     await house.contest("later", "mul", starts_in_ms=3_600_000)
     await house.contest("secret", "veiled", is_public=False)
-    common = {"user_id": "ada", "language": "c", "source": "x", "correlation_id": "c"}
+    common: Any = {"user_id": "ada", "language": "c", "source": "x", "correlation_id": "c"}
     submission = Submit(submission_id="s-ada", problem_id="add", contest_id="open", **common)
     await house.rpc.call("core", submission, timeout=1)
     await house.rpc.call("core", Submit(submission_id="r-ada", problem_id="sub", kind=Kind.RUN, **common), timeout=1)
@@ -110,7 +110,7 @@ async def status_of(visitor: Visitor, method: str, path: str, sent: dict[str, An
 )
 async def test_who_gets_in(
     house: House, method: str, path: str, sent: dict[str, Any], expected: tuple[int, int, int, int]
-):
+) -> None:
     found = []
     ada, bob = await house.user("ada"), await house.user("bob")
     staff = await house.user("sam", Role.STAFF)
@@ -123,7 +123,7 @@ async def test_who_gets_in(
     assert (anonymous, owner, another, of_staff) == expected
 
 
-def test_the_table_has_every_route():
+def test_the_table_has_every_route() -> None:
     in_table = {(method, path.partition("?")[0].strip("/").split("/")[0]) for method, path, _, _ in MATRIX}
     for route in ROUTES:
         assert (route.method, route.path.strip("/").split("/")[0]) in in_table
@@ -138,11 +138,11 @@ def test_the_table_has_every_route():
         ), f"{route.method} {route.path} is not in the table"
 
 
-async def test_admins_may_what_staff_may(house: House):
+async def test_admins_may_what_staff_may(house: House) -> None:
     assert (await house.root.post("/api/v1/contests", {"title": "T", "rules": "ioi", **TIMES})).status_code == 201
 
 
-async def test_every_registered_route_is_documented_and_the_other_way_round(house: House):
+async def test_every_registered_route_is_documented_and_the_other_way_round(house: House) -> None:
     from tests.actors.gateway.conftest import body_of
 
     document = await body_of(await house.anonymous.get("/api/v1/openapi.json"))

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import trio
 
@@ -23,7 +24,7 @@ CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,re
 FREE = Rule("free", 1_000_000, 1_000_000.0)
 
 
-async def test_every_answer_of_the_document_is_a_schema_of_its_own(house: House):
+async def test_every_answer_of_the_document_is_a_schema_of_its_own(house: House) -> None:
     document = await body_of(await house.anonymous.get("/api/v1/openapi.json"))
     assert document["openapi"] == "3.1.0"
     assert document["info"]["version"] == "1.2.3"
@@ -47,13 +48,14 @@ async def fill(house: House) -> None:
     await house.contest("open", "add")
     request = CreateApiToken(token_id="t", user_id="root", name="n", token_hash=token_hash(TOKEN))
     await house.rpc.call("core", request, timeout=1)
-    common = {"user_id": "root", "problem_id": "add", "language": "c", "source": "x", "correlation_id": "c"}
+    common: Any = {"user_id": "root", "problem_id": "add", "language": "c", "source": "x", "correlation_id": "c"}
     await house.rpc.call("core", Submit(submission_id="s1", contest_id="open", **common), timeout=1)
 
 
-async def test_schemathesis_finds_nothing(house: House, tmp_path: Path):
+async def test_schemathesis_finds_nothing(house: House, tmp_path: Path) -> None:
     await fill(house)
-    limits = Limits(**{field.name: FREE for field in dataclasses.fields(Limits) if field.type == "Rule"})
+    free: Any = {field.name: FREE for field in dataclasses.fields(Limits) if field.type == "Rule"}
+    limits = Limits(**free)
     app = make_app(dataclasses.replace(house.services, limits=limits))
     address, ready, draining = Address("127.0.0.1", 0), trio.Event(), trio.Event()
     command = [

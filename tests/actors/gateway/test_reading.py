@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from actors.gateway.app import CONTENT_SECURITY_POLICY
-from actors.languages import Offer, announce
-from contracts.messages import BuildBoard, PersistVerdict, Role, Submit
+from actors.languages import announce
+from contracts.messages import BuildBoard, Offer, PersistVerdict, Role, Submit
 from contracts.scoring import Rules
 from contracts.verdicts import TestResult, Verdict
 from tests.actors.gateway.conftest import HOUR_MS, House, Visitor, body_of
@@ -24,13 +24,21 @@ async def submitted(
 async def judged(house: House, submission_id: str, verdict: Verdict, score: int = 0) -> None:
     tests = (TestResult(1, verdict, 10, 20, 3000, name="secret/42-tricky", message="expected 7"),)
     request = PersistVerdict(
-        submission_id=submission_id, attempt=1, fencing=0, verdict=verdict, score=score, tests=tests, compile_output="warning: x", judge="j1", judge_error="box 3 broke"
-    )  # fmt: skip
+        submission_id=submission_id,
+        attempt=1,
+        fencing=0,
+        verdict=verdict,
+        score=score,
+        tests=tests,
+        compile_output="warning: x",
+        judge="j1",
+        judge_error="box 3 broke",
+    )
     assert await house.rpc.call("core", request, timeout=1) is not None
 
 
 class TestProblems:
-    async def test_hidden_tests_never_leave(self, house: House, ada: Visitor):
+    async def test_hidden_tests_never_leave(self, house: House, ada: Visitor) -> None:
         await house.problem("add")
         for visitor in (house.anonymous, ada, house.root):
             text = await (await visitor.get("/api/v1/problems/add")).get_data()
@@ -39,7 +47,7 @@ class TestProblems:
             body = msgspec.json.decode(text)
             assert [sample["input"] for sample in body["samples"]] == ["1 2\n"]
 
-    async def test_a_contests_problems_appear_at_its_start_to_the_millisecond(self, house: House, ada: Visitor):
+    async def test_a_contests_problems_appear_at_its_start_to_the_millisecond(self, house: House, ada: Visitor) -> None:
         await house.problem("add")
         await house.contest("open", "add", starts_in_ms=1000)
         await house.register("open", "ada")
@@ -53,7 +61,7 @@ class TestProblems:
 
     async def test_a_private_contests_problems_are_its_participants_only(
         self, house: House, ada: Visitor, bob: Visitor
-    ):
+    ) -> None:
         await house.problem("add", is_public=False)
         await house.contest("closed", "add", is_public=False)
         await house.register("closed", "ada")
@@ -64,7 +72,7 @@ class TestProblems:
 
     async def test_own_state_and_solvers_are_counted_but_not_behind_a_freeze(
         self, house: House, ada: Visitor, bob: Visitor
-    ):
+    ) -> None:
         await house.problem("add")
         await house.contest("open", "add", freezes_in_ms=1000)
         await submitted(house, "s1", "ada")
@@ -77,7 +85,7 @@ class TestProblems:
         assert (before["own"], before["solved_by"]) == ("pending", 0)
         assert (after["own"], after["solved_by"]) == ("solved", 1)
 
-    async def test_languages_are_those_on_offer_that_the_problem_allows(self, house: House):
+    async def test_languages_are_those_on_offer_that_the_problem_allows(self, house: House) -> None:
         await house.problem("add", languages=("c", "python"))
         body = await body_of(await house.anonymous.get("/api/v1/problems/add"))
         assert [each["id"] for each in body["languages"]] == ["c", "python"]
@@ -85,14 +93,14 @@ class TestProblems:
         body = await body_of(await house.anonymous.get("/api/v1/problems/add"))
         assert body["languages"] == [{"id": "c", "name": "C17", "version": "gcc 12"}]
 
-    async def test_only_staff_learn_of_a_flag(self, house: House, ada: Visitor):
+    async def test_only_staff_learn_of_a_flag(self, house: House, ada: Visitor) -> None:
         await house.problem("add")
         assert (await body_of(await ada.get("/api/v1/problems/add")))["is_flagged"] is None
         assert (await body_of(await house.root.get("/api/v1/problems/add")))["is_flagged"] is False
 
 
 class TestContests:
-    async def test_its_state_follows_the_clock(self, house: House):
+    async def test_its_state_follows_the_clock(self, house: House) -> None:
         await house.contest("open", starts_in_ms=10, length_ms=100, freezes_in_ms=60)
         states = []
         for _ in range(5):
@@ -102,7 +110,7 @@ class TestContests:
         house.clock.at_ms += 100
         assert (await body_of(await house.anonymous.get("/api/v1/contests/open")))["state"] == "finished"
 
-    async def test_a_patch_changes_what_it_names_and_null_thaws(self, house: House):
+    async def test_a_patch_changes_what_it_names_and_null_thaws(self, house: House) -> None:
         await house.contest("open", freezes_in_ms=1000)
         before = await body_of(await house.anonymous.get("/api/v1/contests/open"))
         response = await house.root.request("PATCH", "/api/v1/contests/open", json={"title": "New", "freeze": None})
@@ -115,7 +123,7 @@ class TestContests:
         response = await house.root.request("PATCH", "/api/v1/contests/open", json={"title": None})
         assert response.status_code == 422
 
-    async def test_registration_is_idempotent_and_shown(self, house: House, ada: Visitor):
+    async def test_registration_is_idempotent_and_shown(self, house: House, ada: Visitor) -> None:
         await house.contest("open")
         for _ in range(2):
             assert (await ada.post("/api/v1/contests/open/registration")).status_code == 200
@@ -124,7 +132,7 @@ class TestContests:
         assert (await ada.request("DELETE", "/api/v1/contests/open/registration")).status_code == 204
         assert (await body_of(await ada.get("/api/v1/contests/open")))["is_registered"] is False
 
-    async def test_a_label_that_is_taken_is_a_conflict(self, house: House):
+    async def test_a_label_that_is_taken_is_a_conflict(self, house: House) -> None:
         await house.problem("add")
         await house.problem("sub")
         await house.contest("open", "add")
@@ -137,7 +145,7 @@ class TestContests:
         )
         assert (await body_of(response))["points"] == 12.5
 
-    async def test_lists_are_paged_without_gaps_or_repeats(self, house: House):
+    async def test_lists_are_paged_without_gaps_or_repeats(self, house: House) -> None:
         for number in range(7):
             await house.contest(f"c{number}", starts_in_ms=(number % 3) * 1000)
         seen, cursor = [], ""
@@ -151,7 +159,7 @@ class TestContests:
 
 
 class TestSubmissions:
-    async def test_the_owner_sees_results_but_nothing_of_the_tests(self, house: House, ada: Visitor):
+    async def test_the_owner_sees_results_but_nothing_of_the_tests(self, house: House, ada: Visitor) -> None:
         await house.problem("add")
         await house.contest("open", "add")
         await submitted(house, "s1", "ada")
@@ -172,7 +180,7 @@ class TestSubmissions:
         assert body["tests"] == [{"number": 1, "verdict": "WA", "cpu_ms": 10, "wall_ms": 20, "memory_kb": 3000}]
         assert (await body_of(await house.root.get("/api/v1/submissions/s1")))["judge_error"] == "box 3 broke"
 
-    async def test_a_list_is_ones_own_whatever_is_asked_for(self, house: House, ada: Visitor, bob: Visitor):
+    async def test_a_list_is_ones_own_whatever_is_asked_for(self, house: House, ada: Visitor, bob: Visitor) -> None:
         await house.problem("add")
         await house.contest("open", "add")
         for number in range(5):
@@ -187,7 +195,7 @@ class TestSubmissions:
         assert len(bobs["items"]) == 3
         assert (await body_of(await house.root.get("/api/v1/submissions?contest_id=other")))["items"] == []
 
-    async def test_points_have_two_decimals_at_most(self, house: House, ada: Visitor):
+    async def test_points_have_two_decimals_at_most(self, house: House, ada: Visitor) -> None:
         await house.problem("add")
         await house.contest("open", "add", rules=Rules.IOI)
         await submitted(house, "s1", "ada")
@@ -196,7 +204,7 @@ class TestSubmissions:
 
 
 class TestLeaderboard:
-    async def test_it_is_built_when_somebody_looks(self, house: House, ada: Visitor, bob: Visitor):
+    async def test_it_is_built_when_somebody_looks(self, house: House, ada: Visitor, bob: Visitor) -> None:
         await house.problem("add")
         await house.contest("open", "add")
         await house.register("open", "ada", "bob")
@@ -206,7 +214,7 @@ class TestLeaderboard:
         assert [row["user_id"] for row in body["rows"]] == ["bob"]
         assert (await house.anonymous.get("/api/v1/leaderboard/open/users/nobody")).status_code == 404
 
-    async def test_scores_of_an_ioi_contest_are_points(self, house: House, ada: Visitor):
+    async def test_scores_of_an_ioi_contest_are_points(self, house: House, ada: Visitor) -> None:
         await house.problem("add")
         await house.contest("open", "add", rules=Rules.IOI)
         await submitted(house, "s1", "ada")
@@ -227,7 +235,7 @@ class TestCaching:
             "/api/v1/openapi.json",
         ],
     )
-    async def test_an_unchanged_answer_is_304(self, house: House, path: str):
+    async def test_an_unchanged_answer_is_304(self, house: House, path: str) -> None:
         await house.contest("open")
         first = await house.anonymous.get(path)
         etag = first.headers["ETag"]
@@ -238,21 +246,21 @@ class TestCaching:
             assert again.headers["ETag"] == etag
         assert (await house.anonymous.get(path, headers={"If-None-Match": '"x"'})).status_code == 200
 
-    async def test_a_changed_answer_has_another_tag(self, house: House):
+    async def test_a_changed_answer_has_another_tag(self, house: House) -> None:
         await house.contest("open")
         etag = (await house.anonymous.get("/api/v1/contests/open")).headers["ETag"]
         await house.root.request("PATCH", "/api/v1/contests/open", json={"title": "New"})
         response = await house.anonymous.get("/api/v1/contests/open", headers={"If-None-Match": etag})
         assert response.status_code == 200
 
-    async def test_what_is_for_one_reader_is_not_stored(self, house: House, ada: Visitor):
+    async def test_what_is_for_one_reader_is_not_stored(self, house: House, ada: Visitor) -> None:
         await house.contest("open")
         for path in ("/api/v1/contests", "/api/v1/auth/me", "/api/v1/submissions", "/api/v1/contests/open"):
             assert (await ada.get(path)).headers["Cache-Control"] == "no-store"
 
 
 @pytest.mark.parametrize("path", ["/api/v1/contests", "/api/v1/nothing", "/", "/nothing", "/health/live", "/signin"])
-async def test_every_answer_has_the_security_headers(house: House, path: str):
+async def test_every_answer_has_the_security_headers(house: House, path: str) -> None:
     headers = (await house.anonymous.get(path)).headers
     assert headers["Content-Security-Policy"] == CONTENT_SECURITY_POLICY
     assert headers["X-Content-Type-Options"] == "nosniff"
@@ -261,7 +269,7 @@ async def test_every_answer_has_the_security_headers(house: House, path: str):
 
 
 class TestHealth:
-    async def test_live_and_ready(self, house: House):
+    async def test_live_and_ready(self, house: House) -> None:
         assert await body_of(await house.anonymous.get("/health/live")) == {"status": "ok", "version": "1.2.3"}
         response = await house.anonymous.get("/health/ready")
         assert (response.status_code, await body_of(response)) == (
@@ -269,13 +277,13 @@ class TestHealth:
             {"status": "ok", "checks": {"database": "ok", "redis": "ok", "tree": "ok"}},
         )
 
-    async def test_not_ready_says_why(self, house: House):
+    async def test_not_ready_says_why(self, house: House) -> None:
         house.redis.close()
         response = await house.anonymous.get("/health/ready")
         assert response.status_code == 503
         assert (await body_of(response))["checks"]["redis"] == "redis is closed"
 
-    async def test_the_outbox(self, house: House, ada: Visitor):
+    async def test_the_outbox(self, house: House, ada: Visitor) -> None:
         await house.problem("add")
         assert await body_of(await house.anonymous.get("/health/outbox")) == {"waiting": 0, "parked": 0, "oldest_ms": 0}
         await submitted(house, "s1", "ada", contest_id=None)
@@ -286,10 +294,10 @@ class TestHealth:
             "oldest_ms": 1500,
         }
 
-    async def test_breakers(self, house: House):
+    async def test_breakers(self, house: House) -> None:
         assert await body_of(await house.anonymous.get("/health/circuit-breakers")) == {"items": []}
 
-    async def test_metrics_are_for_this_machine(self, house: House):
+    async def test_metrics_are_for_this_machine(self, house: House) -> None:
         assert (await house.anonymous.get("/metrics")).status_code == 200
         response = await house.anonymous.get("/metrics", scope_base={"client": ("203.0.113.9", 1)})
         assert response.status_code == 403
@@ -299,7 +307,7 @@ class TestHealth:
         assert response.status_code == 403
 
 
-async def test_staff_are_not_admins_but_may_look(house: House):
+async def test_staff_are_not_admins_but_may_look(house: House) -> None:
     sam = await house.user("sam", Role.STAFF)
     await house.contest("closed", is_public=False, starts_in_ms=HOUR_MS)
     assert (await sam.get("/api/v1/contests/closed")).status_code == 200

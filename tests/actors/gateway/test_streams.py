@@ -12,7 +12,7 @@ import trio
 from quart.testing.utils import make_test_scope
 from werkzeug.datastructures import Headers
 
-from actors.boards import BoardChanged, BoardRow, Boards, BoardView
+from actors.boards import BOARD_CHANNEL, BoardChanged, BoardRow, Boards, BoardView
 from actors.gateway import sse, topics
 from actors.gateway.identity import ACCESS_COOKIE
 from actors.gateway.sources import HEARTBEAT_S
@@ -44,6 +44,7 @@ class Stream:
     def __init__(self) -> None:
         self.status = 0
         self.headers = Headers()
+        self.begun = trio.Event()
         self.comments = 0
         self.retry_ms = 0
         self._text = ""
@@ -53,6 +54,7 @@ class Stream:
         """Take what the server sends; waits when nobody reads, as a socket does."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            self.begun.set()
             self.headers = Headers([(name.decode(), value.decode()) for name, value in message["headers"]])
         else:
             await self._send.send(message["body"])
@@ -88,7 +90,8 @@ async def opened(visitor: Visitor, path: str, **headers: str) -> AsyncIterator[S
     """Open a stream as a browser does; leaving the block is closing the tab."""
     if visitor.access_token:
         headers["Cookie"] = f"{ACCESS_COOKIE}={visitor.access_token}"
-    stream, left, sent = Stream(), trio.Event(), []
+    stream, left = Stream(), trio.Event()
+    sent: list[bool] = []
     path, _, query = path.partition("?")
     scope: Any = make_test_scope("http", path, "GET", Headers(headers), query.encode(), "http", "", "1.1", None)
     scope["client"] = ("127.0.0.1", 1)
@@ -103,8 +106,7 @@ async def opened(visitor: Visitor, path: str, **headers: str) -> AsyncIterator[S
     async with trio.open_nursery() as nursery:
         nursery.start_soon(visitor.app, scope, receive, stream.hear)
         with trio.fail_after(60):
-            while not stream.status:
-                await trio.sleep(0)
+            await stream.begun.wait()
         try:
             yield stream
         finally:
@@ -126,7 +128,7 @@ async def solve(house: House, board: Boards, user: str, number: int, verdict: Ve
 
 
 class TestBoard:
-    async def test_a_snapshot_comes_first_then_each_change(self, house: House, board: Boards):
+    async def test_a_snapshot_comes_first_then_each_change(self, house: House, board: Boards) -> None:
         async with opened(house.anonymous, BOARD) as stream:
             assert stream.status == 200
             assert stream.headers["Content-Type"].startswith("text/event-stream")
@@ -144,7 +146,9 @@ class TestBoard:
             assert update.data["row"]["rank"] == 1
             assert update.data["row"]["cells"]["add"]["solved"] is True
 
-    async def test_a_change_between_subscribing_and_the_snapshot_is_seen_once(self, house: House, board: Boards):
+    async def test_a_change_between_subscribing_and_the_snapshot_is_seen_once(
+        self, house: House, board: Boards
+    ) -> None:
         async with opened(house.anonymous, BOARD) as first:
             await first.next()
             for number in range(5):
@@ -158,14 +162,14 @@ class TestBoard:
                 assert seen == sorted(set(seen))
                 assert seen[-1] == update.seq
 
-    async def test_last_event_id_replays_exactly_what_was_missed(self, house: House, board: Boards):
+    async def test_last_event_id_replays_exactly_what_was_missed(self, house: House, board: Boards) -> None:
         async with opened(house.anonymous, BOARD) as stream:
             first = await stream.next()
             await solve(house, board, "ada", 1)
             seen = await stream.next()
         for number in (2, 3, 4):
             await solve(house, board, "ada", number)
-        async with opened(house.anonymous, BOARD, **{"Last-Event-ID": seen.id}) as stream:
+        async with opened(house.anonymous, BOARD, **{"Last-Event-ID": seen.id or ""}) as stream:
             assert [(event.kind, event.seq) for event in [await stream.next() for _ in range(3)]] == [
                 ("update", first.seq + 2),
                 ("update", first.seq + 3),
@@ -173,23 +177,25 @@ class TestBoard:
             ]
 
     @pytest.mark.parametrize("given", ["x", "unknown:5", "0:-1", ":", "a:99999999999999999999", "é:1"])
-    async def test_an_unknown_last_event_id_resets(self, house: House, board: Boards, given: str):
+    async def test_an_unknown_last_event_id_resets(self, house: House, board: Boards, given: str) -> None:
         async with opened(house.anonymous, BOARD, **{"Last-Event-ID": given}) as stream:
             assert [(await stream.next()).kind for _ in range(2)] == ["reset", "snapshot"]
 
-    async def test_one_too_old_for_the_ring_resets(self, house: House, board: Boards, monkeypatch: pytest.MonkeyPatch):
+    async def test_one_too_old_for_the_ring_resets(
+        self, house: House, board: Boards, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(topics, "RING_MAX", 3)
         async with opened(house.anonymous, BOARD) as stream:
             first = await stream.next()
             for number in range(5):
                 await solve(house, board, "ada", number)
                 await stream.next()
-        async with opened(house.anonymous, BOARD, **{"Last-Event-ID": first.id}) as stream:
+        async with opened(house.anonymous, BOARD, **{"Last-Event-ID": first.id or ""}) as stream:
             reset, snapshot = await stream.next(), await stream.next()
             assert (reset.kind, snapshot.kind) == ("reset", "snapshot")
             assert snapshot.seq == first.seq + 5
 
-    async def test_a_slow_client_is_reset_and_holds_nobody_up(self, house: House, board: Boards):
+    async def test_a_slow_client_is_reset_and_holds_nobody_up(self, house: House, board: Boards) -> None:
         async with opened(house.anonymous, BOARD) as slow, opened(house.anonymous, BOARD) as quick:
             await slow.next()
             await quick.next()
@@ -197,7 +203,7 @@ class TestBoard:
             for number in range(many):
                 await solve(house, board, "ada", number)
                 assert (await quick.next()).kind == "update"
-            events = []
+            events: list[Event] = []
             while not events or events[-1].kind != "snapshot":
                 events.append(await slow.next())
             assert "reset" in [event.kind for event in events]
@@ -209,7 +215,7 @@ class TestBoard:
                 last.append(await slow.next())
             assert [event.seq for event in last] == sorted({event.seq for event in last})
 
-    async def test_a_change_that_overtakes_another_waits_for_it(self, house: House, board: Boards):
+    async def test_a_change_that_overtakes_another_waits_for_it(self, house: House, board: Boards) -> None:
         def change(version: int, epoch: str) -> bytes:
             row = BoardRow(1, "ada", "ada", 0, 0, 0, {})
             return msgspec.json.encode(BoardChanged("open", BoardView.PUBLIC, epoch, version, 2, row))
@@ -219,30 +225,30 @@ class TestBoard:
             assert snapshot.id is not None
             epoch = snapshot.id.partition(":")[0]
             for step in (3, 2, 1, 1, 4):
-                await house.redis.call("PUBLISH", sse.BOARD_CHANNEL, change(snapshot.seq + step, epoch))
+                await house.redis.call("PUBLISH", BOARD_CHANNEL, change(snapshot.seq + step, epoch))
             assert [(await stream.next()).seq - snapshot.seq for _ in range(4)] == [1, 2, 3, 4]
 
     async def test_a_change_that_never_comes_resets(
         self, house: House, board: Boards, autojump_clock: trio.testing.MockClock
-    ):
+    ) -> None:
         async with opened(house.anonymous, BOARD) as stream:
             snapshot = await stream.next()
             assert snapshot.id is not None
             row = BoardRow(1, "ada", "ada", 0, 0, 0, {})
             lost = BoardChanged("open", BoardView.PUBLIC, snapshot.id.partition(":")[0], snapshot.seq + 2, 2, row)
-            await house.redis.call("PUBLISH", sse.BOARD_CHANNEL, msgspec.json.encode(lost))
+            await house.redis.call("PUBLISH", BOARD_CHANNEL, msgspec.json.encode(lost))
             assert [(await stream.next()).kind for _ in range(2)] == ["reset", "snapshot"]
 
     async def test_a_lost_last_message_is_noticed_all_the_same(
         self, house: House, board: Boards, autojump_clock: trio.testing.MockClock
-    ):
+    ) -> None:
         async with opened(house.anonymous, BOARD) as stream:
             snapshot = await stream.next()
             await house.redis.call("HINCRBY", "board:{open}:public:meta", "version", 1)
             reset, fresh = await stream.next(3 * sse.CHECK_S), await stream.next()
             assert (reset.kind, fresh.kind, fresh.seq) == ("reset", "snapshot", snapshot.seq + 1)
 
-    async def test_a_board_made_afresh_resets(self, house: House, board: Boards):
+    async def test_a_board_made_afresh_resets(self, house: House, board: Boards) -> None:
         async with opened(house.anonymous, BOARD) as stream:
             snapshot = await stream.next()
             await house.rpc.call("leaderboard", BuildBoard(contest_id="open", afresh=True), timeout=5)
@@ -252,7 +258,7 @@ class TestBoard:
 
     async def test_a_lost_subscription_resets_everybody(
         self, house: House, board: Boards, autojump_clock: trio.testing.MockClock
-    ):
+    ) -> None:
         async with opened(house.anonymous, BOARD) as stream:
             await stream.next()
             house.redis._pubsub.lose_all("cut")
@@ -262,7 +268,7 @@ class TestBoard:
 
     async def test_heartbeats_keep_an_idle_stream_open(
         self, house: House, board: Boards, autojump_clock: trio.testing.MockClock
-    ):
+    ) -> None:
         async with opened(house.anonymous, BOARD) as stream:
             await stream.next()
             began = trio.current_time()
@@ -273,7 +279,7 @@ class TestBoard:
 
     async def test_a_stream_ends_after_its_age(
         self, house: House, board: Boards, autojump_clock: trio.testing.MockClock
-    ):
+    ) -> None:
         async with opened(house.anonymous, BOARD) as stream:
             await stream.next()
             began = trio.current_time()
@@ -281,7 +287,7 @@ class TestBoard:
                 await stream.next(timeout=2 * sse.MAX_AGE_S)
             assert 0.8 * sse.MAX_AGE_S <= trio.current_time() - began <= 1.2 * sse.MAX_AGE_S
 
-    async def test_draining_ends_every_stream_and_lets_no_new_one_in(self, house: House, board: Boards):
+    async def test_draining_ends_every_stream_and_lets_no_new_one_in(self, house: House, board: Boards) -> None:
         async with opened(house.anonymous, BOARD) as stream:
             await stream.next()
             house.services.hub.drain()
@@ -291,7 +297,7 @@ class TestBoard:
         assert response.status_code == 503
         assert response.headers["Retry-After"]
 
-    async def test_streams_are_capped_and_given_back(self, house: House, board: Boards, ada: Visitor):
+    async def test_streams_are_capped_and_given_back(self, house: House, board: Boards, ada: Visitor) -> None:
         hub = house.services.hub
         hub._limits = sse.StreamLimits(per_user=2)
         async with opened(ada, BOARD), opened(ada, BOARD):
@@ -304,7 +310,7 @@ class TestBoard:
         async with opened(ada, BOARD) as again:
             assert again.status == 200
 
-    async def test_the_frozen_part_reaches_the_jurys_stream_only(self, house: House, ada: Visitor):
+    async def test_the_frozen_part_reaches_the_jurys_stream_only(self, house: House, ada: Visitor) -> None:
         await house.problem("add")
         await house.contest("open", "add", freezes_in_ms=-1000)
         await house.register("open", "ada")
@@ -340,7 +346,7 @@ class TestSubmission:
         assert judged is not None
         await house.rpc.call("leaderboard", UpdateLeaderboard(event=judged), timeout=1)
 
-    async def test_every_step_arrives_and_the_verdict_ends_it(self, house: House, ada: Visitor):
+    async def test_every_step_arrives_and_the_verdict_ends_it(self, house: House, ada: Visitor) -> None:
         async with opened(ada, await self.submit(house)) as stream:
             assert (await stream.next()).data["state"] == "queued"
             await begin(house.redis, self.step(1, "compiling"))
@@ -352,7 +358,7 @@ class TestSubmission:
             assert events[2].data["number"] == 1
             assert events[3].data["verdict"] == "WA"
 
-    async def test_who_comes_in_the_middle_sees_what_happened_before(self, house: House, ada: Visitor):
+    async def test_who_comes_in_the_middle_sees_what_happened_before(self, house: House, ada: Visitor) -> None:
         path = await self.submit(house)
         await begin(house.redis, self.step(1, "compiling"))
         await report(house.redis, self.step(2, number=1))
@@ -361,13 +367,13 @@ class TestSubmission:
             await report(house.redis, self.step(3, number=2))
             assert (await stream.next()).data["number"] == 2
 
-    async def test_who_comes_after_the_verdict_gets_it_all_and_the_end(self, house: House, ada: Visitor):
+    async def test_who_comes_after_the_verdict_gets_it_all_and_the_end(self, house: House, ada: Visitor) -> None:
         path = await self.submit(house)
         await self.verdict(house)
         async with opened(ada, path) as stream:
             assert [event.kind for event in await stream.rest()] == ["state", "test", "test", "verdict"]
 
-    async def test_a_judging_that_starts_over_starts_the_picture_over(self, house: House, ada: Visitor):
+    async def test_a_judging_that_starts_over_starts_the_picture_over(self, house: House, ada: Visitor) -> None:
         async with opened(ada, await self.submit(house)) as stream:
             await stream.next()
             await begin(house.redis, self.step(1, "compiling"))
@@ -378,7 +384,7 @@ class TestSubmission:
             await report(house.redis, self.step(2, number=1))
             assert (await stream.next()).kind == "test"
 
-    async def test_steps_of_an_older_attempt_are_dropped(self, house: House, ada: Visitor, root: Visitor):
+    async def test_steps_of_an_older_attempt_are_dropped(self, house: House, ada: Visitor, root: Visitor) -> None:
         path = await self.submit(house)
         await self.verdict(house)
         rejudge = Rejudge(rejudging_id="r", submission_id="s1", requested_by="root", correlation_id="c")
@@ -396,27 +402,27 @@ class TestSubmission:
 
     async def test_a_verdict_whose_message_was_lost_is_found(
         self, house: House, ada: Visitor, autojump_clock: trio.testing.MockClock
-    ):
+    ) -> None:
         async with opened(ada, await self.submit(house)) as stream:
             await stream.next()
             persist = PersistVerdict(submission_id="s1", attempt=1, fencing=0, verdict=Verdict.JE, judge="j")
             await house.rpc.call("core", persist, timeout=1)
             assert [event.kind for event in await stream.rest(HEARTBEAT_S + 1)] == ["reset", "state", "verdict"]
 
-    async def test_a_browser_that_comes_back_starts_over(self, house: House, ada: Visitor):
+    async def test_a_browser_that_comes_back_starts_over(self, house: House, ada: Visitor) -> None:
         path = await self.submit(house)
         await begin(house.redis, self.step(1, "compiling"))
         async with opened(ada, path, **{"Last-Event-ID": "1:1"}) as stream:
             assert [(await stream.next()).kind for _ in range(2)] == ["reset", "state"]
 
-    async def test_nobody_keeps_anything_after_leaving(self, house: House, ada: Visitor):
+    async def test_nobody_keeps_anything_after_leaving(self, house: House, ada: Visitor) -> None:
         async with opened(ada, await self.submit(house)) as stream:
             await stream.next()
         assert house.services.hub._submissions == {}
         assert house.services.hub.streams == 0
 
 
-async def test_a_hub_that_is_away_is_a_503(house: House, board: Boards, autojump_clock: trio.testing.MockClock):
+async def test_a_hub_that_is_away_is_a_503(house: House, board: Boards, autojump_clock: trio.testing.MockClock) -> None:
     house.services.hub._live = trio.Event()
     response = await house.anonymous.get(BOARD)
     assert response.status_code == 503
