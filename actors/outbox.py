@@ -3,6 +3,9 @@
 The *listener* turns the database's notifications into one conflated wake-up; the *relay* claims rows, publishes them outside any transaction and
 marks them after the confirm. Nobody polls: with nothing to do the relay sleeps until the earliest row that waits for its time (a retry, or the claim
 of a relay that died).
+
+Rule 1: what is due goes out by priority, so a rejudging of thousands never stands before a live contest.
+Rule 2: a neighbour that is away is nobody's fault: listener and relay wait for it, rows count no attempt. What the broker *refuses* again and again is parked.
 """
 
 from __future__ import annotations
@@ -17,16 +20,20 @@ import msgspec
 import structlog
 import trio
 
-from contracts.errors import CodeWarzError, EdgeLost
-from contracts.messages import Topic
+from contracts.errors import CodeWarzError, DeadlineExceeded, Unavailable
+from contracts.messages import Priority, Topic
 from contracts.ports import Broker, BrokerMessage, Database, Meter, Queue, Row, Statements, WallClock
 from supervisor.context import Context
-from supervisor.errors import MailboxFull
+from supervisor.errors import MailboxClosed, MailboxFull
 from supervisor.mailbox import Address
 
 CHANNEL = "outbox"
 BATCH_MOST = 100
-CLAIM_MS = 30_000  # longer than any publish may take; a dead relay's rows come back after it
+CLAIM_MS = 30_000  # a dead relay's rows come back after it
+PUBLISH_TIMEOUT_S = 20.0  # below CLAIM_MS, so that a row is never with two relays
+AWAY_PAUSE_S = 1.0  # before a neighbour that was away is asked again
+CROWDED = 1000  # requests ready in the queue from which on rejudging waits in the outbox: the queue is bounded, and a contest needs room in it
+CROWDED_PAUSE_S = 0.5
 ATTEMPTS_MOST = 10
 BACKOFF_FIRST_MS = 200
 BACKOFF_CAP_MS = 60_000
@@ -63,11 +70,21 @@ class Listener:
     relay: Address[Scan]
 
     async def run(self, ctx: Context[None]) -> None:
+        """Listen, again whenever the connection was lost."""
+        while True:
+            try:
+                await self._listen(ctx)
+            except Unavailable as error:
+                _log.warning("listener_waits", error=error.detail)
+            await trio.sleep(AWAY_PAUSE_S)
+
+    async def _listen(self, ctx: Context[None]) -> None:
         """Listen first, then ask for a full scan: whatever was committed before cannot be missed."""
         async with self.database.listen(CHANNEL) as wakeups:
             ctx.ready()
             while True:
-                with suppress(MailboxFull):  # a scan is waiting already, and it will see these rows as well
+                # Full: a scan is waiting already, and it will see these rows as well. Closed: the relay scans when it is started again.
+                with suppress(MailboxFull, MailboxClosed):
                     self.relay.tell_nowait(Scan())
                 await wakeups.wait()
 
@@ -87,63 +104,77 @@ class Relay:
         await self.broker.declare(QUEUES)
         ctx.ready()
         while True:
-            while await self._publish_batch():
-                pass
-            with trio.move_on_after(await self._seconds_to_next()):
-                await ctx.inbox.receive()
-                ctx.inbox.done()
+            try:
+                pause_s = await self._publish_batch()
+            except Unavailable as error:
+                _log.warning("relay_waits", error=error.detail)
+                await trio.sleep(AWAY_PAUSE_S)
+                continue
+            if pause_s > 0:
+                with trio.move_on_after(pause_s):
+                    await ctx.inbox.receive()
+                    ctx.inbox.done()
 
-    async def _publish_batch(self) -> bool:
-        """Publish up to BATCH_MOST rows, all confirms in flight together; return whether there may be more."""
-        rows = await claim(self.database, self.clock.now_ms(), BATCH_MOST)
-        sent: list[str] = []
-        failed: list[tuple[Row, CodeWarzError]] = []
+    async def _publish_batch(self) -> float:
+        """Publish up to BATCH_MOST rows, all confirms in flight together; return the seconds after which there may be more."""
+        is_crowded = (await self.broker.depth(SUBMISSION_QUEUE.name)).ready >= CROWDED
+        least = Priority.PRACTICE if is_crowded else Priority.REJUDGE
+        rows = await claim(self.database, self.clock.now_ms(), BATCH_MOST, least)
+        errors: dict[str, CodeWarzError] = {}
+        async with trio.open_nursery() as nursery:
+            for row in rows:
+                nursery.start_soon(self._publish, row, errors, name=f"publish {row['id']}")
+        await self._mark([row["id"] for row in rows if row["id"] not in errors])
+        await self._postpone([(row, errors[row["id"]]) for row in rows if row["id"] in errors])
+        for error in errors.values():
+            if isinstance(error, Unavailable):
+                raise error
+        if len(rows) == BATCH_MOST:
+            return 0.0
+        return CROWDED_PAUSE_S if is_crowded else await self._seconds_to_next()
 
-        async def publish(row: Row) -> None:
-            message = BrokerMessage(
-                body=row["body"],
-                message_id=row["id"],
-                priority=row["priority"],
-                headers={"correlation-id": row["correlation_id"], "traceparent": row["traceparent"]},
-            )
+    async def _publish(self, row: Row, errors: dict[str, CodeWarzError]) -> None:
+        message = BrokerMessage(
+            body=row["body"],
+            message_id=row["id"],
+            priority=row["priority"],
+            headers={"correlation-id": row["correlation_id"], "traceparent": row["traceparent"]},
+        )
+        with trio.move_on_after(PUBLISH_TIMEOUT_S) as limit:
             try:
                 await self.broker.publish(row["topic"], message)
             except CodeWarzError as error:
-                failed.append((row, error))
-            else:
-                sent.append(row["id"])
+                errors[row["id"]] = error
+        if limit.cancelled_caught:
+            errors[row["id"]] = DeadlineExceeded(f"the broker did not confirm within {PUBLISH_TIMEOUT_S:g} s")
 
-        async with trio.open_nursery() as nursery:
-            for row in rows:
-                nursery.start_soon(publish, row, name=f"publish {row['id']}")
-        now_ms = self.clock.now_ms()
+    async def _mark(self, sent: list[str]) -> None:
         if sent:
+            now_ms = self.clock.now_ms()
             await self.database.execute_many(
-                "UPDATE outbox_messages SET sent_at_ms = $1 WHERE id = $2", [(now_ms, each) for each in sorted(sent)]
+                "UPDATE outbox_messages SET sent_at_ms = $1 WHERE id = $2", [(now_ms, each) for each in sent]
             )
             self.meter.count("outbox_published", len(sent))
-        for row, error in failed:
-            await self._postpone(row, error, now_ms)
-        return len(rows) == BATCH_MOST
 
-    async def _postpone(self, row: Row, error: CodeWarzError, now_ms: int) -> None:
-        """Try a row again later; one that the broker refused ATTEMPTS_MOST times is parked. A lost connection is nobody's fault and never parks."""
-        if row["attempts"] >= ATTEMPTS_MOST and not isinstance(error, EdgeLost):
-            _log.error("outbox_parked", message=row["id"], topic=row["topic"], error=error.detail)
-            self.meter.count("outbox_parked")
-            await self.database.execute(
-                "UPDATE outbox_messages SET parked_at_ms = $1, last_error = $2 WHERE id = $3",
-                now_ms,
-                error.detail,
-                row["id"],
-            )
-            return
-        backoff_ms = min(BACKOFF_CAP_MS, BACKOFF_FIRST_MS * 2 ** min(row["attempts"], 16))
-        await self.database.execute(
-            "UPDATE outbox_messages SET available_at_ms = $1, last_error = $2 WHERE id = $3",
-            now_ms + round(backoff_ms * self.rng.uniform(0.5, 1)),
-            error.detail,
-            row["id"],
+    async def _postpone(self, failed: list[tuple[Row, CodeWarzError]]) -> None:
+        """Try rows again later; one that the broker refused ATTEMPTS_MOST times is parked."""
+        now_ms = self.clock.now_ms()
+        parameters: list[tuple[int, int, int | None, str, str]] = []
+        for row, error in failed:
+            attempts, parked_at_ms = row["attempts"], None
+            if isinstance(error, Unavailable):
+                attempts, backoff_ms = attempts - 1, round(AWAY_PAUSE_S * 1000)
+            else:
+                backoff_ms = min(BACKOFF_CAP_MS, BACKOFF_FIRST_MS * 2 ** min(attempts, 16))
+                if attempts >= ATTEMPTS_MOST:
+                    parked_at_ms = now_ms
+                    _log.error("outbox_parked", message=row["id"], topic=row["topic"], error=error.detail)
+                    self.meter.count("outbox_parked")
+            available_at_ms = now_ms + round(backoff_ms * self.rng.uniform(0.5, 1))
+            parameters.append((available_at_ms, attempts, parked_at_ms, error.detail, row["id"]))
+        await self.database.execute_many(
+            "UPDATE outbox_messages SET available_at_ms = $1, attempts = $2, parked_at_ms = $3, last_error = $4 WHERE id = $5",
+            parameters,
         )
 
     async def _seconds_to_next(self) -> float:
@@ -155,14 +186,16 @@ class Relay:
         return max(0.0, (int(row["next"]) - self.clock.now_ms()) / 1000)
 
 
-async def claim(database: Statements, now_ms: int, most: int) -> list[Row]:
-    """Take up to ``most`` rows whose time has come, in order, and hide them from other relays for CLAIM_MS."""
+async def claim(database: Statements, now_ms: int, most: int, least_priority: int = Priority.REJUDGE) -> list[Row]:
+    """Take up to ``most`` rows whose time has come, by priority and time, and hide them from other relays for CLAIM_MS."""
     rows = await database.fetch(
         "UPDATE outbox_messages SET available_at_ms = $1, attempts = attempts + 1 WHERE id IN (SELECT id FROM outbox_messages"
-        " WHERE sent_at_ms IS NULL AND parked_at_ms IS NULL AND available_at_ms <= $2 ORDER BY available_at_ms, id LIMIT $3"
-        " FOR UPDATE SKIP LOCKED) RETURNING id, topic, priority, body, correlation_id, traceparent, attempts",
+        " WHERE sent_at_ms IS NULL AND parked_at_ms IS NULL AND priority >= $4 AND available_at_ms <= $2"
+        " ORDER BY priority DESC, available_at_ms, id LIMIT $3 FOR UPDATE SKIP LOCKED)"
+        " RETURNING id, topic, priority, body, correlation_id, traceparent, attempts",
         now_ms + CLAIM_MS,
         now_ms,
         most,
+        least_priority,
     )
     return sorted(rows, key=lambda row: row["id"])

@@ -21,7 +21,7 @@ from actors.judge.lease import lease_key
 from actors.outbox import SUBMISSION_QUEUE
 from actors.projector import Log
 from contracts.errors import CodeWarzError
-from contracts.messages import BuildBoard, JudgeRequested, Topic
+from contracts.messages import BuildBoard, JudgeRequested
 from contracts.ports import Broker, Database, Meter, Redis, Row, Rpc, WallClock
 from supervisor.context import Context
 
@@ -108,12 +108,8 @@ class Sweeper:
                     row["attempt"],
                 )
                 if waiting:
-                    await desk.post(
-                        Topic.SUBMISSION,
-                        JudgeRequested(submission_id=row["id"], attempt=row["attempt"]),
-                        correlation_id=row["correlation_id"],
-                        priority=row["priority"],
-                    )
+                    asked = JudgeRequested(submission_id=row["id"], attempt=row["attempt"])
+                    await desk.request_judging([(asked, row["priority"], row["correlation_id"])])
         _log.warning("published_again", submissions=len(rows))
         self.meter.count("submissions_published_again", len(rows))
         return len(rows)

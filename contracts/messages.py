@@ -44,8 +44,9 @@ class Kind(StrEnum):
 
 
 class Priority:
-    """Message priorities of the submission queue: a live contest before practice before rejudging."""
+    """What goes first, in the outbox and in the submission queue: events (few, and everybody waits for them), a live contest, practice, rejudging."""
 
+    EVENT = 3
     CONTEST = 2
     PRACTICE = 1
     REJUDGE = 0
@@ -325,7 +326,11 @@ class Rejudged(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rejudge(Request[Rejudged], frozen=True, kw_only=True):
-    """Judge again, at lower priority, by submission, problem or contest (all given ones must match); the newest problem version is used."""
+    """Judge again, at lower priority, by submission, problem or contest (all given ones must match); the newest problem version is used.
+
+    One that is being judged with an older version is begun again within its attempt, as it must not slip through; with the newest one it is left alone.
+    Forbidden unless ``requested_by`` is staff.
+    """
 
     rejudging_id: str
     submission_id: str | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from actors.core.desk import Desk
+from actors.core.people import require_staff
 from contracts.errors import Conflict, Duplicate, Invalid, NotFound
 from contracts.messages import (
     AttachProblem,
@@ -13,7 +14,6 @@ from contracts.messages import (
     DetachProblem,
     ParticipantsChanged,
     Register,
-    Topic,
     Withdraw,
 )
 from contracts.ports import Row
@@ -21,6 +21,7 @@ from contracts.ports import Row
 
 async def create_contest(desk: Desk, request: CreateContest) -> None:
     """Make a contest; the same request again changes nothing."""
+    await require_staff(desk, request.created_by)
     settings = _checked(request.settings)
     made = await desk.tx.execute(
         "INSERT INTO contests (id, title, description, rules, starts_at_ms, ends_at_ms, freezes_at_ms, is_public, created_by, created_at_ms,"
@@ -57,7 +58,7 @@ async def change_contest(desk: Desk, request: ChangeContest) -> None:
     )
     if not changed:
         raise NotFound("no such contest")
-    await desk.post(Topic.VERDICT, BoardInvalidated(contest_id=request.contest_id), correlation_id="")
+    await desk.post_event(BoardInvalidated(contest_id=request.contest_id))
 
 
 async def attach_problem(desk: Desk, request: AttachProblem) -> None:
@@ -82,7 +83,7 @@ async def attach_problem(desk: Desk, request: AttachProblem) -> None:
 async def detach_problem(desk: Desk, request: DetachProblem) -> None:
     """Take a problem out of a contest unless somebody has submitted to it there."""
     used = await desk.tx.fetch_one(
-        "SELECT 1 AS one FROM submissions WHERE contest_id = $1 AND problem_id = $2 LIMIT 1",
+        "SELECT 1 AS one FROM submissions WHERE contest_id = $1 AND problem_id = $2 AND kind = 'submission' LIMIT 1",
         request.contest_id,
         request.problem_id,
     )
@@ -99,7 +100,7 @@ async def detach_problem(desk: Desk, request: DetachProblem) -> None:
 
 async def register(desk: Desk, request: Register) -> None:
     """Enter somebody for a contest that is not over."""
-    row = await contest(desk, request.contest_id)
+    row = await contest_for(desk, request.contest_id, request.user_id)
     if row["ends_at_ms"] <= desk.now_ms:
         raise Conflict("the contest is over")
     await enter(desk, request.contest_id, request.user_id)
@@ -114,7 +115,7 @@ async def enter(desk: Desk, contest_id: str, user_id: str) -> None:
         desk.now_ms,
     )
     if entered:
-        await desk.post(Topic.VERDICT, ParticipantsChanged(contest_id=contest_id, user_id=user_id), correlation_id="")
+        await desk.post_event(ParticipantsChanged(contest_id=contest_id, user_id=user_id))
 
 
 async def withdraw(desk: Desk, request: Withdraw) -> None:
@@ -130,11 +131,7 @@ async def withdraw(desk: Desk, request: Withdraw) -> None:
         "DELETE FROM registrations WHERE contest_id = $1 AND user_id = $2", request.contest_id, request.user_id
     )
     if left:
-        await desk.post(
-            Topic.VERDICT,
-            ParticipantsChanged(contest_id=request.contest_id, user_id=request.user_id),
-            correlation_id="",
-        )
+        await desk.post_event(ParticipantsChanged(contest_id=request.contest_id, user_id=request.user_id))
 
 
 async def contest(desk: Desk, contest_id: str) -> Row:
@@ -142,6 +139,21 @@ async def contest(desk: Desk, contest_id: str) -> Row:
     row = await desk.tx.fetch_one("SELECT * FROM contests WHERE id = $1", contest_id)
     if row is None:
         raise NotFound("no such contest")
+    return row
+
+
+async def contest_for(desk: Desk, contest_id: str, user_id: str) -> Row:
+    """Return the row of a contest that the user may know of: a private one is a secret to all but staff and those who are in it."""
+    row = await contest(desk, contest_id)
+    if not row["is_public"]:
+        known = await desk.tx.fetch_one(
+            "SELECT 1 AS one FROM users WHERE id = $1 AND (role <> 'contestant' OR EXISTS"
+            " (SELECT 1 FROM registrations r WHERE r.contest_id = $2 AND r.user_id = users.id))",
+            user_id,
+            contest_id,
+        )
+        if known is None:
+            raise NotFound("no such contest")
     return row
 
 

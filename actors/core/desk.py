@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
 
 from contracts.ids import make_id
-from contracts.messages import BoardEvent, JudgeRequested, Topic
+from contracts.messages import BoardEvent, JudgeRequested, Priority, Topic
 from contracts.ports import Transaction
+
+POSTS_AT_ONCE = 500  # rows made between two checkpoints: some milliseconds
 
 
 @dataclass(frozen=True)
@@ -24,20 +27,25 @@ class Desk:
         """Return a new identifier for something that the request did not name."""
         return make_id(self.now_ms, self.rng)
 
-    async def post(
-        self, topic: Topic, body: JudgeRequested | BoardEvent, *, correlation_id: str, priority: int = 0
-    ) -> None:
-        """Put a message into the outbox: it is published if, and only if, this transaction commits."""
-        await self.tx.execute(
-            "INSERT INTO outbox_messages (id, topic, priority, body, correlation_id, traceparent, created_at_ms, available_at_ms, attempts,"
-            " last_error) VALUES ($1, $2, $3, $4, $5, '', $6, $6, 0, '')",
-            self.new_id(),
-            topic,
-            priority,
-            msgspec.json.encode(body),
-            correlation_id,
-            self.now_ms,
-        )
+    async def post_event(self, event: BoardEvent, *, correlation_id: str = "") -> None:
+        """Put an event into the outbox: it is published if, and only if, this transaction commits."""
+        await self._post(Topic.VERDICT, [(event, Priority.EVENT, correlation_id)])
+
+    async def request_judging(self, requests: Sequence[tuple[JudgeRequested, int, str]]) -> None:
+        """Put requests to judge into the outbox, each with its priority and correlation id."""
+        await self._post(Topic.SUBMISSION, requests)
+
+    async def _post(self, topic: Topic, posts: Sequence[tuple[JudgeRequested | BoardEvent, int, str]]) -> None:
+        for start in range(0, len(posts), POSTS_AT_ONCE):
+            rows = [
+                (self.new_id(), topic, priority, msgspec.json.encode(body), correlation_id, self.now_ms)
+                for body, priority, correlation_id in posts[start : start + POSTS_AT_ONCE]
+            ]
+            await self.tx.execute_many(
+                "INSERT INTO outbox_messages (id, topic, priority, body, correlation_id, traceparent, created_at_ms, available_at_ms, attempts,"
+                " last_error) VALUES ($1, $2, $3, $4, $5, '', $6, $6, 0, '')",
+                rows,
+            )
 
     async def audit(self, actor: str, action: str, subject: str, detail: str = "") -> None:
         """Note who did what, for changes that only staff may make."""

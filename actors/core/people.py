@@ -7,7 +7,7 @@ moment), using it later means that somebody stole it, and revokes the family.
 from __future__ import annotations
 
 from actors.core.desk import Desk
-from contracts.errors import Conflict, Duplicate, NotFound, Unauthenticated
+from contracts.errors import Conflict, Duplicate, Forbidden, NotFound, Unauthenticated
 from contracts.messages import (
     CloseSession,
     CreateApiToken,
@@ -35,6 +35,13 @@ def user_from(row: Row) -> User:
         role=Role(row["role"]),
         created_at_ms=row["created_at_ms"],
     )
+
+
+async def require_staff(desk: Desk, user_id: str) -> None:
+    """Raise Forbidden unless the user is staff. Whoever asks has checked it; core is the last line."""
+    row = await desk.tx.fetch_one("SELECT role FROM users WHERE id = $1", user_id)
+    if row is None or not Role(row["role"]).is_staff:
+        raise Forbidden("only staff may do this")
 
 
 async def create_user(desk: Desk, request: CreateUser) -> User:
@@ -123,7 +130,11 @@ async def close_session(desk: Desk, request: CloseSession) -> None:
 async def create_api_token(desk: Desk, request: CreateApiToken) -> None:
     """Keep the hash of a personal API token."""
     row = await desk.tx.fetch_one(
-        "SELECT count(*) AS live FROM api_tokens WHERE user_id = $1 AND revoked_at_ms IS NULL", request.user_id
+        "SELECT count(*) AS live FROM api_tokens WHERE user_id = $1 AND id <> $2 AND revoked_at_ms IS NULL"
+        " AND (expires_at_ms IS NULL OR expires_at_ms > $3)",
+        request.user_id,
+        request.token_id,
+        desk.now_ms,
     )
     if row is not None and row["live"] >= API_TOKENS_MOST:
         raise Conflict(f"there are {API_TOKENS_MOST} tokens already: revoke one first")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from actors.core.desk import Desk
+from actors.core.people import require_staff
 from contracts.errors import NotFound
 from contracts.messages import GetProblem, ImportProblem, ProblemBlob
 from contracts.ports import Statements
@@ -10,6 +11,7 @@ from contracts.ports import Statements
 
 async def import_problem(desk: Desk, request: ImportProblem) -> int:
     """Keep a package as the newest version; the digest that is the newest already changes nothing."""
+    await require_staff(desk, request.imported_by)
     row = await desk.tx.fetch_one(
         "SELECT p.version, v.digest FROM problems p JOIN problem_versions v ON v.problem_id = p.id AND v.version = p.version"
         " WHERE p.id = $1",

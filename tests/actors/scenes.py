@@ -28,17 +28,19 @@ async def people(rpc: Rpc) -> None:
         await rpc.call("core", request, timeout=1)
 
 
-async def problem(rpc: Rpc, problem_id: str = PROBLEM, *, is_public: bool = True) -> None:
+async def problem(
+    rpc: Rpc, problem_id: str = PROBLEM, *, digest: str = "d1", is_public: bool = True, imported_by: str = "root"
+) -> None:
     """Import a problem whose package is three bytes."""
     request = ImportProblem(
         problem_id=problem_id,
         slug=problem_id,
         title=problem_id.title(),
-        digest="d1",
+        digest=digest,
         package=b"zip",
         summary=b"{}",
         is_public=is_public,
-        imported_by="root",
+        imported_by=imported_by,
     )
     await rpc.call("core", request, timeout=1)
 

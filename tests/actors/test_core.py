@@ -3,17 +3,22 @@ from __future__ import annotations
 import pytest
 import trio
 
+from actors.core.people import API_TOKENS_MOST
 from contracts.errors import CodeWarzError, Conflict, Duplicate, Forbidden, Invalid, NotFound, Unauthenticated
 from contracts.messages import (
     ChangeContest,
     ContestSettings,
+    CreateApiToken,
+    CreateContest,
     CreateUser,
     DetachProblem,
     GetProblem,
     GetWork,
     Judged,
+    Kind,
     OpenSession,
     PersistVerdict,
+    Priority,
     Register,
     Rejudge,
     RotateSession,
@@ -144,6 +149,97 @@ async def test_a_rejudging_makes_a_new_attempt_and_the_old_judge_is_too_late(cor
     assert judged.attempt == 2
     with pytest.raises(Invalid, match="say what"):
         await core.call("core", Rejudge(rejudging_id="r2", requested_by="root", correlation_id="c"), timeout=1)
+
+
+async def test_what_a_judge_has_with_an_older_problem_is_begun_again_by_a_rejudging(
+    core: Rpc, clock: Clock, database: Database
+) -> None:
+    await scenes.running_contest(core, clock)
+    await core.call("core", submission(1), timeout=1)
+    await core.call("core", submission(2), timeout=1)  # no judge has this one yet
+    old = await work(core)
+    await scenes.problem(core, digest="d2")  # the jury mends its tests
+    request = Rejudge(rejudging_id="r1", problem_id=PROBLEM, requested_by="root", correlation_id="c")
+    assert (await core.call("core", request, timeout=1)).submissions == 2
+    assert await core.call("core", verdict(old), timeout=1) is None  # judged with the old tests: that does not count
+    for each in ("s1", "s2"):
+        found = await core.call("core", GetWork(submission_id=each, attempt=1), timeout=1)
+        assert found is not None
+        assert found.problem_version == 2
+    rows = await database.fetch("SELECT priority FROM outbox_messages WHERE topic = 'submission'")
+    assert [row["priority"] for row in rows] == [Priority.CONTEST] * 3  # s1 was asked for again, as urgently as before
+    with pytest.raises(NotFound, match="still being judged"):
+        await core.call(
+            "core",
+            Rejudge(rejudging_id="r2", submission_id="s1", requested_by="root", correlation_id="c"),
+            timeout=1,
+        )
+
+
+async def test_only_staff_make_contests_and_problems_and_judge_again(core: Rpc, clock: Clock) -> None:
+    await scenes.running_contest(core, clock)
+    settings = ContestSettings(title="x", rules=Rules.IOI, starts_at_ms=1, ends_at_ms=2)
+    for request in (
+        CreateContest(contest_id="c2", settings=settings, created_by="ada"),
+        Rejudge(rejudging_id="r1", problem_id=PROBLEM, requested_by="ada", correlation_id="c"),
+    ):
+        with pytest.raises(Forbidden, match="only staff"):
+            await core.call("core", request, timeout=1)
+    with pytest.raises(Forbidden, match="only staff"):
+        await scenes.problem(core, "p2", imported_by="ada")
+
+
+async def test_a_private_contest_is_a_secret_to_whoever_is_not_registered(
+    core: Rpc, clock: Clock, database: Database
+) -> None:
+    await scenes.running_contest(core, clock)
+    await core.call("core", Register(contest_id=CONTEST, user_id="bob"), timeout=1)
+    await database.execute("UPDATE contests SET is_public = FALSE")
+    with pytest.raises(NotFound, match="no such contest"):
+        await core.call("core", Register(contest_id=CONTEST, user_id="ada"), timeout=1)
+    for kind in Kind:
+        with pytest.raises(NotFound, match="no such contest"):
+            await core.call("core", submission(1, kind=kind), timeout=1)
+    await core.call("core", Register(contest_id=CONTEST, user_id="bob"), timeout=1)
+    await core.call("core", submission(2, "bob"), timeout=1)
+    await core.call("core", submission(3, "root"), timeout=1)
+
+
+async def test_the_problem_of_a_private_contest_is_practised_by_those_who_were_in_it(
+    core: Rpc, clock: Clock, database: Database
+) -> None:
+    await scenes.people(core)
+    await scenes.problem(core, is_public=False)
+    await scenes.contest(core, clock)
+    await core.call("core", Register(contest_id=CONTEST, user_id="bob"), timeout=1)
+    await database.execute("UPDATE contests SET is_public = FALSE")
+    clock.at_ms += 2 * HOUR_MS
+    with pytest.raises(NotFound, match="no such problem"):
+        await core.call("core", submission(1, contest_id=None), timeout=1)
+    await core.call("core", submission(2, "bob", contest_id=None), timeout=1)
+
+
+async def test_a_problem_that_was_only_run_may_leave_the_contest(core: Rpc, clock: Clock) -> None:
+    await scenes.running_contest(core, clock)
+    await core.call("core", submission(1, kind=Kind.RUN), timeout=1)
+    await core.call("core", DetachProblem(contest_id=CONTEST, problem_id=PROBLEM), timeout=1)
+
+
+async def test_an_api_token_asked_for_twice_is_made_once_and_expired_ones_do_not_count(core: Rpc, clock: Clock) -> None:
+    await scenes.people(core)
+
+    def token(number: int, expires_at_ms: int | None) -> CreateApiToken:
+        return CreateApiToken(
+            token_id=f"t{number}", user_id="ada", name="ci", token_hash=f"h{number}", expires_at_ms=expires_at_ms
+        )
+
+    for number in range(API_TOKENS_MOST):
+        await core.call("core", token(number, clock.now_ms() + 10 if number else None), timeout=1)
+    await core.call("core", token(3, None), timeout=1)  # the answer was lost: asked again
+    with pytest.raises(Conflict, match="revoke one first"):
+        await core.call("core", token(20, None), timeout=1)
+    clock.at_ms += 10
+    await core.call("core", token(20, None), timeout=1)
 
 
 async def test_a_dry_run_rejudges_nothing(core: Rpc, clock: Clock) -> None:

@@ -3,10 +3,22 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 
+import pytest
 import trio
 
-from actors.outbox import ATTEMPTS_MOST, CLAIM_MS, SUBMISSION_QUEUE, Listener, Relay, Scan, claim
-from contracts.errors import PublishRefused
+from actors.outbox import (
+    ATTEMPTS_MOST,
+    CLAIM_MS,
+    CROWDED,
+    CROWDED_PAUSE_S,
+    QUEUES,
+    SUBMISSION_QUEUE,
+    Listener,
+    Relay,
+    Scan,
+    claim,
+)
+from contracts.errors import EdgeLost, PublishRefused
 from contracts.ports import BrokerMessage, Database, Meter
 from edge.memory_broker import MemoryBroker
 from supervisor import Actor, Mailbox, Overflow, Strategy, Supervisor, Tree
@@ -120,7 +132,9 @@ async def test_a_row_that_is_refused_again_and_again_is_parked_and_shown(
     database: Database, clock: Clock, rng: random.Random, meter: Meter
 ) -> None:
     await put(database, clock, "m1")
-    relay = Relay(database, Refusing(), clock, rng, meter)
+    broker = Refusing()
+    await broker.declare(QUEUES)
+    relay = Relay(database, broker, clock, rng, meter)
     for attempt in range(ATTEMPTS_MOST):
         assert (await states(database))["m1"] == "waiting", attempt
         await relay._publish_batch()
@@ -147,4 +161,82 @@ async def test_an_idle_relay_asks_nothing(
     database.fetch = counted  # type: ignore[method-assign]
     await trio.testing.wait_all_tasks_blocked(0.05)
     assert asked == []
+    await tree.shutdown()
+
+
+async def test_a_rejudging_of_hundreds_does_not_stand_before_a_contest(database: Database, clock: Clock) -> None:
+    await put(database, clock, *(f"r{number:03}" for number in range(300)))
+    clock.at_ms += 1
+    await put(database, clock, "live")
+    await database.execute("UPDATE outbox_messages SET priority = 2 WHERE id = 'live'")
+    assert "live" in [row["id"] for row in await claim(database, clock.now_ms(), 10)]
+
+
+async def test_rejudging_waits_in_the_outbox_while_the_queue_is_crowded_and_a_contest_does_not(
+    database: Database, broker: MemoryBroker, clock: Clock, rng: random.Random, meter: Meter
+) -> None:
+    await broker.declare(QUEUES)
+    for number in range(CROWDED):
+        await broker.publish("submission", BrokerMessage(body=b"", message_id=str(number)))
+    await put(database, clock, "live", "rejudged")
+    await database.execute("UPDATE outbox_messages SET priority = 2 WHERE id = 'live'")
+    relay = Relay(database, broker, clock, rng, meter)
+    assert await relay._publish_batch() == CROWDED_PAUSE_S
+    assert await states(database) == {"live": "sent", "rejudged": "waiting"}
+    await broker.purge("submission.queue")
+    await relay._publish_batch()
+    assert await states(database) == {"live": "sent", "rejudged": "sent"}
+
+
+class Away(MemoryBroker):
+    """A broker that is away, or that never confirms."""
+
+    def __init__(self, *, hangs: bool) -> None:
+        super().__init__()
+        self.is_away = True
+        self.hangs = hangs
+
+    async def publish(self, routing_key: str, message: BrokerMessage) -> None:
+        if self.is_away and self.hangs:
+            await trio.sleep_forever()
+        if self.is_away:
+            raise EdgeLost("the broker is away")
+        await super().publish(routing_key, message)
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+async def test_an_hour_without_a_broker_parks_nothing_and_crashes_nobody(
+    database: Database, clock: Clock, rng: random.Random, meter: Meter, hangs: bool, autojump_clock: trio.abc.Clock
+) -> None:
+    broker = Away(hangs=hangs)
+    async with trio.open_nursery() as nursery:
+        tree = house(database, broker, clock, rng, meter)
+        await nursery.start(tree.run)
+        await put(database, clock, "m1")
+        for _ in range(120):
+            await trio.sleep(30)
+            clock.at_ms += 30_000
+        assert [row.restarts for row in tree.status().rows if row.kind == "actor"] == [0, 0]
+        row = await database.fetch_one("SELECT attempts FROM outbox_messages")
+        assert row is not None
+        assert row["attempts"] <= 1
+        broker.is_away = False
+        clock.at_ms += 30_000
+        await trio.sleep(30)
+        assert await states(database) == {"m1": "sent"}
+        await tree.shutdown()
+
+
+async def test_commits_while_the_relay_is_stopped_crash_nobody_and_are_published_when_it_is_back(
+    database: Database, broker: MemoryBroker, clock: Clock, rng: random.Random, meter: Meter, nursery: trio.Nursery
+) -> None:
+    tree = house(database, broker, clock, rng, meter)
+    await nursery.start(tree.run)
+    await tree.stop("relay")
+    for number in range(10):
+        await put(database, clock, f"m{number}")
+        await trio.testing.wait_all_tasks_blocked()
+    assert [row.restarts for row in tree.status().rows if row.path.endswith("listener")] == [0]
+    await tree.start("relay")
+    assert len(await received(broker, 10)) == 10
     await tree.shutdown()

@@ -45,9 +45,6 @@ class Script:
     def offers(self) -> Sequence[Offer]:
         return [Offer("python", "Python 3", "3.11")]
 
-    def sandboxes(self) -> dict[str, int]:
-        return {"busy": self.at_once, "peak": self.peak}
-
     def sandboxes(self) -> Mapping[str, int]:
         return {"busy": self.at_once, "peak": self.peak}
 
