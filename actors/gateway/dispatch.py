@@ -102,7 +102,7 @@ class Dispatcher:
 
     def _respond(self, route: Route, call: Call, answer: Answer[Any], standing: Standing | None) -> Response:
         if answer.response is not None:
-            return answer.response
+            return headers_only(answer.response) if request.method == "HEAD" else answer.response
         if answer.body is None:
             response = Response(b"", status=route.status)
             response.headers.pop("Content-Type", None)
@@ -121,6 +121,13 @@ class Dispatcher:
         if answer.finish is not None:
             answer.finish(response)
         return response
+
+
+def headers_only(stream: Response) -> Response:
+    """Return what HEAD gets of a stream: sending the stream itself to nobody would never end."""
+    response = Response(b"", status=stream.status_code, headers=stream.headers)
+    response.headers.pop("Content-Length", None)
+    return response
 
 
 def conditional(response: Response, if_none_match: str | None) -> Response:

@@ -127,11 +127,20 @@ class SubmissionSource(Source[SubmissionClient]):
 class EventBody(ResponseBody, Generic[C]):
     """The body of one stream: begins when the server starts to send it, ends when the client goes, the source ends or ``age_s`` is over."""
 
-    def __init__(self, source: Source[C], release: Callable[[], None], *, age_s: float, retry_ms: int) -> None:
+    def __init__(
+        self,
+        source: Source[C],
+        release: Callable[[], None],
+        on_reset: Callable[[str], None],
+        *,
+        age_s: float,
+        retry_ms: int,
+    ) -> None:
         self._source = source
         self._has_begun = False
         # A request that is cancelled between admission and the first byte never enters the block.
         self._release = weakref.finalize(self, release)
+        self._on_reset = on_reset
         self._ends_at = trio.current_time() + age_s
         self._retry_ms = retry_ms
 
@@ -162,6 +171,7 @@ class EventBody(ResponseBody, Generic[C]):
         while True:
             if client.reset_reason is not None:
                 reason, client.reset_reason = client.reset_reason, None
+                self._on_reset(reason)
                 return encode_reset(reason) + await self._source.picture()
             if client.queue:
                 chunk = b"".join(frame.data for frame in client.queue)

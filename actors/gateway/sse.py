@@ -22,8 +22,9 @@ import trio
 
 from actors.boards import BOARD_CHANNEL, BoardChanged, Boards, BoardView
 from actors.gateway.frames import parse_event_id
+from actors.gateway.progress_events import encode_step
 from actors.gateway.sources import BoardSource, EventBody, ReadSteps, Source, SubmissionSource
-from actors.gateway.topics import BoardTopic, Client, ReadRules, SubmissionClient
+from actors.gateway.topics import TOO_SLOW, BoardTopic, Client, ReadRules, SubmissionClient
 from actors.progress import PROGRESS_PREFIX
 from contracts.errors import TooMany, Unavailable
 from contracts.messages import Progress
@@ -106,13 +107,16 @@ class Hub:
             change = _decode_change(payload)
             topic = self._topics.get((change.contest_id, change.view))
             if topic is not None:
+                self._meter.count("sse_events", stream="board")
                 topic.hear(change)
             return
         watchers = self._submissions.get(channel.removeprefix(PROGRESS_PREFIX))
         if watchers:
+            self._meter.count("sse_events", stream="submission")
             step = _decode_progress(payload)
+            frame = encode_step(step)
             for client in tuple(watchers):
-                client.hear(step)
+                client.hear(step, frame)
 
     def reset_everybody(self, reason: str) -> None:
         """Events may have been missed: start every stream again from a snapshot."""
@@ -201,21 +205,26 @@ class Hub:
             topic = self._topics[key] = BoardTopic(contest_id, view)
             self._forget_topics()
         self._topics.move_to_end(key)
-        return self._body(
-            slot, BoardSource(self._boards, topic, rules, parse_event_id(last_event_id) if last_event_id else None)
-        )
+        last_event = parse_event_id(last_event_id) if last_event_id else None
+        return self._body(slot, BoardSource(self._boards, topic, rules, last_event), "board")
 
     def submission_stream(
         self, slot: Slot, submission_id: str, read: ReadSteps, last_event_id: str | None
     ) -> EventBody[SubmissionClient]:
         """Return the body of a stream of one submission's judging."""
         is_return = last_event_id is not None
-        return self._body(slot, SubmissionSource(self._submissions, submission_id, read, is_return=is_return))
+        source = SubmissionSource(self._submissions, submission_id, read, is_return=is_return)
+        return self._body(slot, source, "submission")
 
-    def _body(self, slot: Slot, source: Source[C]) -> EventBody[C]:
+    def _body(self, slot: Slot, source: Source[C], stream: str) -> EventBody[C]:
+        def on_reset(reason: str) -> None:
+            if reason == TOO_SLOW:
+                self._meter.count("sse_dropped", stream=stream)
+
         # Jittered, so that browsers that came together neither leave nor come back together.
         age_s = MAX_AGE_S * self._rng.uniform(0.8, 1.2)
-        return EventBody(source, lambda: self.release(slot), age_s=age_s, retry_ms=self._rng.randint(*RETRY_MS))
+        retry_ms = self._rng.randint(*RETRY_MS)
+        return EventBody(source, lambda: self.release(slot), on_reset, age_s=age_s, retry_ms=retry_ms)
 
     def _forget_topics(self) -> None:
         for key in tuple(self._topics)[:-1]:

@@ -9,7 +9,6 @@ import trio
 
 from actors.boards import BoardChanged, Boards, BoardView
 from actors.gateway.frames import Frame, encode_event
-from actors.gateway.progress_events import encode_step
 from actors.gateway.views import LeaderboardUpdate, leaderboard_view, row_view
 from contracts.errors import Unavailable
 from contracts.messages import Progress
@@ -20,6 +19,7 @@ RING_MAX = 512  # events of one board that are kept for replay
 HELD_MAX = 64  # board events that came early
 PATIENCE_S = 1.0  # how long an early event waits for the one before it
 SNAPSHOT_ROWS = 100
+TOO_SLOW = "this client was too slow"
 
 ReadRules = Callable[[], Awaitable[Rules]]
 
@@ -39,7 +39,7 @@ class Client:
         if self.reset_reason is not None or frame.seq <= self.seen:
             return
         if len(self.queue) >= QUEUE_MAX:
-            self.reset("this client was too slow")
+            self.reset(TOO_SLOW)
             return
         self.seen = frame.seq
         self.queue.append(frame)
@@ -70,8 +70,8 @@ class SubmissionClient(Client):
         super().__init__()
         self.attempt = 0
 
-    def hear(self, step: Progress) -> None:
-        """Take in one step of the judging."""
+    def hear(self, step: Progress, frame: Frame) -> None:
+        """Take in one step of the judging and its event."""
         if step.attempt < self.attempt or self.reset_reason is not None:
             return
         if step.attempt > self.attempt:
@@ -81,7 +81,7 @@ class SubmissionClient(Client):
                 "the judging started over"
             )  # or an old message came late: a fresh picture is right in both cases
             return
-        self.push(encode_step(step))
+        self.push(frame)
         if step.verdict is not None:
             self.end()
 

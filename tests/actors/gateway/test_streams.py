@@ -310,6 +310,12 @@ class TestBoard:
         async with opened(ada, BOARD) as again:
             assert again.status == 200
 
+    async def test_head_gets_the_headers_and_keeps_nothing_open(self, house: House, board: Boards) -> None:
+        response = await house.anonymous.request("HEAD", BOARD)
+        assert (response.status_code, await response.get_data()) == (200, b"")
+        assert response.headers["Content-Type"].startswith("text/event-stream")
+        assert house.services.hub.streams == 0
+
     async def test_the_frozen_part_reaches_the_jurys_stream_only(self, house: House, ada: Visitor) -> None:
         await house.problem("add")
         await house.contest("open", "add", freezes_in_ms=-1000)
