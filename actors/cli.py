@@ -127,11 +127,14 @@ def up() -> None:
 
 
 def _causes(error: BaseException) -> list[str]:
-    """Return the sentences of an error, of a group each of them, the root cause first."""
+    """Return the sentence of an error, of a group each of them; where a supervisor gave up, that of what it gave up on."""
+    from supervisor.errors import IntensityExceeded
+
     if isinstance(error, BaseExceptionGroup):
         return [text for each in error.exceptions for text in _causes(each)]
-    deeper = _causes(error.__cause__) if error.__cause__ is not None else []
-    return [*deeper, str(error)]
+    if isinstance(error, IntensityExceeded) and error.__cause__ is not None:
+        return _causes(error.__cause__)
+    return [str(error)]
 
 
 @app.command()

@@ -68,6 +68,7 @@ class House:
                 await nursery.start(
                     partial(serve_control, self.tree, self.settings.socket, verbs=verbs(self)), name="control socket"
                 )
+                await http.check(self.address)
                 watch = LoopWatch(self.tree.log, "loop", monotonic=time.monotonic, report=_report_blocked_loop)
                 nursery.start_soon(watch.run, name="loop watch")
                 nursery.start_soon(self._run_tree, nursery, started, name="tree")
@@ -84,7 +85,8 @@ class House:
     async def _run_tree(self, nursery: trio.Nursery, started: Callable[[House], None]) -> None:
         async with trio.open_nursery() as inner:
             await inner.start(self.tree.run)
-            started(self)
+            if self.tree.status().state == "running":  # and not ended by a signal before it was up
+                started(self)
         # The tree ended without a signal: it was stopped from outside, or gave up (and raised).
         nursery.cancel_scope.cancel()
 

@@ -88,8 +88,13 @@ class Settings(BaseSettings):
         return self.data / "control.sock"
 
     def make_data_folder(self) -> None:
-        """Make the data folder for its owner only."""
-        self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Make the data folder for its owner only; Invalid when that is impossible."""
+        try:
+            self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise Invalid(
+                f"CODEWARZ_DATA: {self.data} cannot be made a folder ({error.strerror}): choose another place"
+            ) from error
 
     def secret_bytes(self) -> bytes:
         """Return the secret; generated and kept in the data folder (0600) when none is set."""

@@ -97,6 +97,12 @@ async def serve(
         await _Server(app, limits).run(listeners, ready, draining)
 
 
+async def check(address: Address) -> None:
+    """Raise Unavailable, with one clear line, when the address cannot be had now: a start should say so at once instead of trying again and again."""
+    for listener in await _listen(address):
+        await listener.aclose()
+
+
 async def _listen(address: Address) -> list[trio.SocketListener]:
     try:
         return await trio.open_tcp_listeners(address.port, host=address.host, backlog=BACKLOG)

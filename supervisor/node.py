@@ -314,10 +314,11 @@ class Branch(Node):
         self._wake.set()
         self.changed.set()
         self.changed = trio.Event()
-        if self.on_ready is not None and self.state.at_rest():
+        is_up = self.state.at_rest() and self._escalation is None  # one that gives up is at rest, and not up
+        if self.on_ready is not None and is_up:
             ready, self.on_ready = self.on_ready, None
             ready()
-        elif self.parent is not None and self.phase is Phase.STARTING and self.state.at_rest() and self._nursery:
+        elif self.parent is not None and self.phase is Phase.STARTING and is_up and self._nursery:
             self.emit(Kind.READY)
             self.parent.apply(Happened(What.READY, self.name))
         if self.state.shutting_down and not self._said_stuck and self.held_up():

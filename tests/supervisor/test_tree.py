@@ -75,6 +75,22 @@ async def test_an_actor_without_a_mailbox_is_told_so(autojump_clock: MockClock) 
         await grown.tree.run()
 
 
+async def test_a_tree_that_gives_up_on_its_way_up_never_says_that_it_is_ready(autojump_clock: MockClock) -> None:
+    async def broken(ctx: Context[object]) -> None:
+        raise OSError("no such place")
+
+    grown = Grown(Supervisor("root", (actor("a"), actor("b", broken)), intensity=Intensity(1, 100.0)))
+
+    async def start() -> None:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(grown.tree.run)
+            pytest.fail("it was started")
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await start()
+    assert caught.group_contains(IntensityExceeded)
+
+
 # Crashes
 
 
