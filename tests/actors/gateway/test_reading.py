@@ -63,8 +63,9 @@ class TestProblems:
         self, house: House, ada: Visitor, bob: Visitor
     ) -> None:
         await house.problem("add", is_public=False)
-        await house.contest("closed", "add", is_public=False)
-        await house.register("closed", "ada")
+        await house.contest("closed", "add")
+        await house.register("closed", "ada")  # while it is open: nobody enters a private contest by themselves
+        await house.root.request("PATCH", "/api/v1/contests/closed", json={"visibility": "private"})
         assert (await ada.get("/api/v1/problems/add")).status_code == 200
         assert (await bob.get("/api/v1/problems/add")).status_code == 404
         assert (await ada.get("/api/v1/contests/closed")).status_code == 200
