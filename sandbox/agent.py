@@ -3,15 +3,16 @@
 Started as ``python -I -S -E -B agent.py``: standard library only, nothing of ours can be imported here. It speaks the frames of ``sandbox.protocol``
 over its stdin and stdout, one request at a time, and leaves when its stdin ends.
 
-Rule 1: every program runs in a PID namespace of its own, whose init (a fork of this file) stands between agent and program. When the program ends, the
-        init kills and reaps whatever else the program started, so its usage is complete; and killing the init kills everything at once.
-Rule 2: a program gets three descriptors, a fresh ``/tmp``, its limits, no capabilities and the system call filter. Nothing else of the agent's.
+Rule 1: every program runs in a PID and a mount namespace of its own, whose init (a fork of this file) stands between agent and program. When the program
+        ends, the init kills and reaps whatever else the program started, so its usage is complete; and killing the init kills everything at once.
+Rule 2: a program gets three descriptors, a ``/tmp`` and a ``/proc`` that nobody had before it, its limits, no capabilities and the system call filter.
+        Nothing else of the agent's, and nothing that counts what ran before: not even process numbers may carry a note from one test to the next.
 Rule 3: no program is alive while the agent touches files, so there is no race to win; and still no symlink is ever followed.
 Rule 4: when anything here fails, say why and exit. The host destroys the box; there is no repair.
 
 The next init is forked, and gives up its powers, while the host looks at the last result: it costs nobody's waiting time.
 """
-# ruff: noqa: D101, D102, D103, S108, PTH116, PTH123, PTH208, SIM105 - a script for inside the box: /tmp is its own, and pathlib or contextlib would cost a third of its start
+# ruff: noqa: D101, D102, D103, S108, PTH123, PTH208, SIM105 - a script for inside the box: /tmp is its own, and pathlib or contextlib would cost a third of its start
 
 from __future__ import annotations
 
@@ -29,12 +30,13 @@ import time
 MAX_FRAME = 1 << 28
 MAX_SPEC = 1 << 16
 SYS_CLONE, SYS_CAPSET = {"x86_64": (56, 126), "aarch64": (220, 91)}[os.uname().machine]
-CLONE_NEWPID, SIGCHLD, SIGKILL, SIGTERM = 0x20000000, 17, 9, 15
-MS_NOSUID, MS_NODEV, MS_RDONLY, MS_REMOUNT, MS_BIND, MNT_DETACH = 2, 4, 1, 32, 4096, 2
+CLONE_NEWPID, CLONE_NEWNS, SIGCHLD, SIGKILL, SIGTERM = 0x20000000, 0x00020000, 17, 9, 15
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND = 1, 2, 4, 8, 32, 4096
 PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 4, 22, 38, 47, 4
 F_ADD_SEALS, ALL_SEALS, MFD_CLOEXEC, MFD_ALLOW_SEALING = 1033, 15, 1, 2
 HARD_WALL_FACTOR = 8  # a program that only waits for a busy machine's CPU gets this many wall limits, never more
 STOP_PATIENCE_MS = 2000
+CACHE_MATTERS = 8 << 20  # bytes of peak below which the share of file cache in it is not worth asking for
 POLL_CPU_S = 0.02  # how closely a CPU limit is watched once a program comes near it
 CPUS = len(os.sched_getaffinity(0))
 NUMBERS = (b"cpu_ms", b"wall_ms", b"memory", b"stdout", b"stderr", b"collect_bytes")
@@ -45,7 +47,6 @@ RLIMITS = (
     (resource.RLIMIT_NPROC, b"processes"),
     (resource.RLIMIT_FSIZE, b"file_bytes"),
     (resource.RLIMIT_NOFILE, b"open_files"),
-    (resource.RLIMIT_CORE, b"core"),
     (resource.RLIMIT_MSGQUEUE, b"queues"),
     (resource.RLIMIT_MEMLOCK, b"locked"),
 )
@@ -103,6 +104,7 @@ class Group:
             if name.startswith("procs"):
                 os.write(fd, b"0")
         self.baseline = self.cpu_baseline = self.oom_baseline = self.own_baseline = 0
+        self.cache = self.file_cache()
 
     def number(self, name: str, key: bytes = b"") -> int:
         if name not in self.fds:
@@ -114,6 +116,13 @@ class Group:
 
     def cpu_ns(self) -> int:
         return self.number("cpu_ns") or self.number("cpu_stat", b"usage_usec ") * 1000
+
+    def file_cache(self) -> int:
+        """Return the bytes of files on disks that were first read in this group: charged to it, but given up whenever memory is short."""
+        if "stat" not in self.fds:
+            return 0
+        stat = dict(line.split() for line in os.pread(self.fds["stat"], 8192, 0).splitlines())
+        return int(stat.get(b"cache") or stat[b"file"]) - int(stat[b"shmem"])
 
     def begin(self, limit: int) -> None:
         if "limit" in self.fds:
@@ -133,31 +142,12 @@ class Group:
     def end(self) -> tuple[int, int]:
         """Return (peak bytes above the baseline or 0, oom kills) and lift the limit, so that the agent itself is never its victim."""
         peak = max(0, self.number("peak_reset") - self.baseline) if "peak_reset" in self.fds else 0
+        if peak > CACHE_MATTERS:  # whoever is the first to run a large program must not pay for its pages
+            peak = max(peak - max(0, self.file_cache() - self.cache), CACHE_MATTERS)
         ooms = self.number("events", b"oom_kill ") - self.oom_baseline
         if "limit" in self.fds:
             os.pwrite(self.fds["limit"], self.unlimited, 0)
         return peak, ooms
-
-
-class Scratch:
-    """``/tmp``: a sized tmpfs that is replaced, not cleaned, once anything touched it: nothing survives, however it is named or nested."""
-
-    def __init__(self, options: bytes) -> None:
-        self.options = options
-        self.stamp = (0, 0, 0)
-
-    def mount(self) -> None:
-        must(libc.mount(b"tmpfs", b"/tmp", b"tmpfs", MS_NOSUID | MS_NODEV, self.options), "mount /tmp")
-        self.stamp = self.look()
-
-    def look(self) -> tuple[int, int, int]:
-        seen = os.stat("/tmp")
-        return seen.st_mtime_ns, seen.st_ctime_ns, seen.st_dev
-
-    def fresh(self) -> None:
-        if self.look() != self.stamp:
-            must(libc.umount2(b"/tmp", MNT_DETACH), "umount /tmp")
-            self.mount()
 
 
 class Agent:
@@ -175,11 +165,11 @@ class Agent:
         owner = b"uid=%d,gid=%d," % (self.uid, self.gid)
         box = owner + b"mode=0755,size=%d,nr_inodes=%d" % (int(text["box_bytes"]), int(text["box_files"]))
         must(libc.mount(b"tmpfs", b"/box", b"tmpfs", MS_NOSUID | MS_NODEV, box), "mount /box")
-        self.scratch = Scratch(
-            owner + b"mode=0700,size=%d,nr_inodes=%d" % (int(text["tmp_bytes"]), int(text["tmp_files"]))
-        )
-        self.scratch.mount()
-        self.null = os.open("/dev/null", os.O_RDWR)
+        for device in ("null", "zero", "full", "random", "urandom"):
+            freeze_times(b"/dev/" + device.encode())
+        self.tmp_options = owner + b"mode=0700,size=%d,nr_inodes=%d" % (int(text["tmp_bytes"]), int(text["tmp_files"]))
+        self.has_proc = os.access("/proc/self", os.F_OK)
+        self.tmp = -1  # the run's /tmp, which lies in its init's mount namespace
         self.spare: Init | None = None
         must(libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), "prctl dumpable")
 
@@ -189,7 +179,7 @@ class Agent:
         parts = [part for part in path.split(b"/") if part]
         if not parts or parts[0] not in (b"box", b"tmp") or b".." in parts:
             raise ValueError(f"not a place for files: {path!r}")
-        fd = os.open(b"/" + parts[0], os.O_RDONLY | os.O_DIRECTORY)
+        fd = os.dup(self.tmp) if parts[0] == b"tmp" else os.open(b"/box", os.O_RDONLY | os.O_DIRECTORY)
         for part in parts[1:]:
             parent, fd = fd, -1
             try:
@@ -242,6 +232,9 @@ class Agent:
             libc.mount(None, b"/box", None, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV, None),
             "remount /box",
         )
+        old, self.spare = self.spare, None
+        if old is not None:  # its own view of /box is still writable
+            old.kill()
 
     # ---- one run -----------------------------------------------------------------------------------------------------
 
@@ -249,12 +242,13 @@ class Agent:
         bulky = (b"arg", b"env", b"file", b"dir", b"collect", b"stdin")
         one = {key: bytes(value) for key, value in request if key not in bulky}
         limits = {key: int(one[key]) for key in NUMBERS}
+        init, self.spare = self.spare or Init(self), None
+        self.tmp = init.ready()
         stdin = self.prepare(request)
         err_read, err_write = os.pipe()
         os.set_blocking(err_read, False)
         is_merged = one[b"merge"] == b"1"
         out = os.dup(err_write) if is_merged else os.memfd_create("stdout", MFD_CLOEXEC)
-        init, self.spare = self.spare or Init(self), None
         self.group.begin(limits[b"memory"])
         began = time.monotonic_ns()
         init.go(request, one, (stdin, out, err_write))
@@ -266,13 +260,14 @@ class Agent:
         cpu_seen, elapsed = self.group.used_cpu_ns() if self.group.fds else 0, time.monotonic_ns() - began
         self.drain(err_read, stderr, limits[b"stderr"])
         peak, ooms = self.group.end()
-        size = 0 if is_merged else os.fstat(out).st_size
+        written = os.fstat(out)
+        size, kept = (0, 0) if is_merged else (written.st_size, written.st_blocks * 512)
         stdout = read_file(out, min(size, limits[b"stdout"])) if size else b""
-        for fd in (out, err_read) + (() if stdin == self.null else (stdin,)):
+        for fd in (out, err_read, stdin):
             os.close(fd)
         facts = init.facts(report, elapsed)
         facts[b"cpu_ns"] = max(facts[b"cpu_ns"], cpu_seen - facts.pop(b"own_ns"), 0)
-        facts.update({b"peak": peak, b"ooms": ooms, b"stdout_bytes": size})
+        facts.update({b"peak": peak, b"ooms": ooms, b"stdout_bytes": size, b"stdout_memory": min(size, kept)})
         reply = [b"done", b"stopped", stopped, b"stdout", stdout, b"stderr", bytes(stderr)]
         for name, number in facts.items():
             reply += [name, b"%d" % number]
@@ -281,14 +276,17 @@ class Agent:
                 content = self.get(value, limits[b"collect_bytes"])
                 if content is not None:
                     reply += [b"file", pack(value, content)]
-        self.scratch.fresh()
+        os.close(self.tmp)
+        self.tmp = -1
         send(*reply)
         self.spare = Init(self)  # meanwhile the old one finishes dying
         init.wait()
+        if peak >= CACHE_MATTERS:
+            self.group.cache = self.group.file_cache()
 
     def prepare(self, request: list[tuple[bytes, memoryview]]) -> int:
         """Write the run's files into ``/tmp`` and return the descriptor of its standard input."""
-        stdin = self.null
+        stdin = -1
         for key, value in request:
             if key == b"dir":
                 self.put(value, 0o700, None)
@@ -297,7 +295,8 @@ class Agent:
                 self.put(path, int(bytes(mode), 8), content)
             elif key == b"stdin":
                 stdin = sealed(value)
-        return stdin
+        # Opened each time: flags and owner of an open file could carry a note to the next program that gets it.
+        return stdin if stdin >= 0 else os.open("/dev/null", os.O_RDONLY)
 
     def watch(self, init: Init, err_fd: int, stderr: bytearray, limits: dict[bytes, int]) -> tuple[bytes, bytes]:
         """Wait for the init's report, which it gives when the program ended; have everything killed when a limit is reached."""
@@ -344,12 +343,12 @@ class Agent:
 
 
 class Init:
-    """The init of one run's PID namespace: forked ahead of time, already without powers, it waits to be told what to run."""
+    """The init of one run's namespaces: forked ahead of time, already without powers, it waits to be told what to run."""
 
     def __init__(self, agent: Agent) -> None:
         self.socket, theirs = seqpacket_pair()
         self.usage: resource.struct_rusage | None = None
-        self.pid = libc.syscall(SYS_CLONE, CLONE_NEWPID | SIGCHLD, 0, 0, 0, 0)
+        self.pid = libc.syscall(SYS_CLONE, CLONE_NEWPID | CLONE_NEWNS | SIGCHLD, 0, 0, 0, 0)
         if self.pid == 0:
             try:
                 self.socket.close()
@@ -358,6 +357,13 @@ class Init:
                 os._exit(1)
         must(self.pid, "clone")
         theirs.close()
+
+    def ready(self) -> int:
+        """Return a descriptor of the ``/tmp`` it made; its namespaces are complete then."""
+        said, control, _, _ = self.socket.recvmsg(MAX_SPEC, 64)
+        if not control:
+            raise RuntimeError(f"no init for a run: {said.decode(errors='replace') or 'it ended'}")
+        return int.from_bytes(control[0][2][:4], sys.byteorder)
 
     def go(self, request: list[tuple[bytes, memoryview]], one: dict[bytes, bytes], fds: tuple[int, ...]) -> None:
         argv = pack(*(value for key, value in request if key == b"arg"))
@@ -415,6 +421,7 @@ def seqpacket_pair() -> tuple[_socket.socket, _socket.socket]:
 def live_as_init(agent: Agent, channel: _socket.socket) -> None:
     """Never returns: give up all power, wait for what to run, run it, and report how it ended and what it used."""
     try:
+        own_view(agent, channel)
         give_up_powers(agent)
         spec, control, _, _ = channel.recvmsg(MAX_SPEC, 64)
         if not spec:
@@ -449,10 +456,29 @@ def live_as_init(agent: Agent, channel: _socket.socket) -> None:
     os._exit(0)
 
 
+def freeze_times(device: bytes) -> None:
+    """Make a device's mount read-only: it can be written to as before, but a change of its times would be a note in the host's own ``/dev``."""
+    given = os.statvfs(device).f_flag & (MS_NODEV | MS_NOEXEC)  # a user namespace may not drop what the host set
+    flags = MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | given
+    must(libc.mount(None, device, None, flags, None), "remount a device")
+
+
+def own_view(agent: Agent, channel: _socket.socket) -> None:
+    """Mount the run's own ``/tmp`` and ``/proc``, and hand the agent a descriptor of the first."""
+    must(libc.mount(b"tmpfs", b"/tmp", b"tmpfs", MS_NOSUID | MS_NODEV, agent.tmp_options), "mount /tmp")
+    if agent.has_proc:
+        must(libc.mount(b"proc", b"/proc", b"proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, None), "mount /proc")
+    tmp = os.open("/tmp", os.O_RDONLY | os.O_DIRECTORY)
+    channel.sendmsg([b"ready"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, tmp.to_bytes(4, sys.byteorder))])
+    os.close(tmp)
+
+
 def give_up_powers(agent: Agent) -> None:
     """Become the program's user, without capabilities, with the filter on. From here on there is no way back."""
     os.setsid()
     prefer_for_oom()
+    # Not 0: a host that pipes core dumps to a program (systemd-coredump, apport) starts it, as root, for a limit of 0 but not for 1; see core(5).
+    resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
     if agent.own_uid != agent.uid:
         os.setgroups([])
         os.setresgid(agent.gid, agent.gid, agent.gid)

@@ -236,7 +236,6 @@ def _run_pairs(command: Command, *, has_groups: bool) -> list[tuple[bytes, bytes
         "stdout": limits.stdout_bytes,
         "stderr": limits.stderr_bytes,
         "collect_bytes": limits.collect_bytes,
-        "core": 0,
         "queues": 0,
         "locked": 0,
     }
@@ -257,8 +256,9 @@ def _outcome(pairs: list[tuple[bytes, bytes]], limits: RunLimits) -> Outcome:
     status = int(facts[b"status"])
     stopped = facts[b"stopped"].decode("ascii")
     size, peak = int(facts[b"stdout_bytes"]), int(facts[b"peak"])
+    output_memory = min(size, int(facts[b"stdout_memory"]))  # less than its size where it has holes
     is_whole = status >= 0
-    memory_kb = max(0, peak - size) // 1024 if peak else int(facts[b"maxrss_kb"])
+    memory_kb = max(0, peak - output_memory) // 1024 if peak else int(facts[b"maxrss_kb"])
     return Outcome(
         exit_code=os.WEXITSTATUS(status) if is_whole and os.WIFEXITED(status) else None,
         signal=os.WTERMSIG(status)

@@ -145,7 +145,7 @@ class Group:
         memory, cpu = self.folders[0], self.folders[-1]
         if version == 1:
             files = {"limit": "memory.limit_in_bytes", "usage": "memory.usage_in_bytes", "events": "memory.oom_control"}
-            files["peak_reset"] = "memory.max_usage_in_bytes"
+            files |= {"peak_reset": "memory.max_usage_in_bytes", "stat": "memory.stat"}
             swap = memory / "memory.swappiness"
         else:
             files = {
@@ -153,6 +153,7 @@ class Group:
                 "usage": "memory.current",
                 "events": "memory.events",
                 "peak_reset": "memory.peak",
+                "stat": "memory.stat",
             }
             swap = memory / "memory.swap.max"
         if swap.exists():

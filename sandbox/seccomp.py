@@ -2,8 +2,10 @@
 
 A deny list on top of the real walls (namespaces, no capabilities, read-only mounts, no new privileges): what a program has no use for and what kernels were
 most often attacked through. ``clone`` loses its namespace flags; ``clone3``, whose flags a filter cannot read, says ENOSYS, which makes every libc fall back
-to ``clone``. Sockets are Unix sockets only: a vsock or netlink socket is not stopped by a network namespace. System V IPC and message queues outlive their
-processes, so a test could leave notes for the next one.
+to ``clone``. Sockets and pairs of them are Unix sockets only: a vsock or netlink socket is not stopped by a network namespace, and asking for a rare family
+loads a kernel module. System V IPC and message queues outlive their processes, so a test could leave notes for the next one. Limits can only be set for
+oneself: the run's init has the program's uid, so the kernel would let a program limit it, too; and not the core limit, see ``agent.give_up_powers``.
+Priorities stay as they are, because time spent waiting for a CPU does not count as waiting. Asynchronous I/O takes from a budget of the whole machine.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ _KILL: Final = 0x80000000
 _ERRNO: Final = 0x00050000
 _LD_W_ABS: Final = 0x20
 _JEQ, _JGE, _JSET, _RET = 0x15, 0x35, 0x45, 0x06
-_NR, _ARCH, _ARG0_LOW = 0, 4, 16
+_NR, _ARCH, _ARG0_LOW, _ARG1_LOW, _ARG2_LOW, _ARG2_HIGH = 0, 4, 16, 24, 32, 36
 _X32_BIT: Final = 0x40000000
 _NAMESPACES: Final = 0x7E020000  # CLONE_NEWNS | NEWCGROUP | NEWUTS | NEWIPC | NEWUSER | NEWPID | NEWNET
 _AF_UNIX: Final = 1
@@ -41,10 +43,15 @@ DENIED: Final[dict[str, tuple[int | None, int | None]]] = {
     "clock_adjtime": (305, 266), "sethostname": (170, 161), "setdomainname": (171, 162), "iopl": (172, None), "ioperm": (173, None),
     "modify_ldt": (154, None), "vhangup": (153, 58), "fanotify_init": (300, 262), "lookup_dcookie": (212, 18), "mbind": (237, 235),
     "migrate_pages": (256, 238), "move_pages": (279, 239), "shmget": (29, 194), "shmat": (30, 196), "msgget": (68, 186),
-    "semget": (64, 190), "mq_open": (240, 180),
+    "semget": (64, 190), "mq_open": (240, 180), "io_setup": (206, 0), "memfd_secret": (447, 447), "cachestat": (451, 451),
+    "statmount": (457, 457), "listmount": (458, 458), "open_tree_attr": (467, 467), "inotify_init": (253, None), "inotify_init1": (294, 26),
+    "setpriority": (141, 140), "sched_setparam": (142, 118), "sched_setscheduler": (144, 119), "sched_setattr": (314, 274), "ioprio_set": (251, 30),
 }  # fmt: skip
 _CLONE: Final = {"x86_64": 56, "aarch64": 220}
-_SOCKET: Final = {"x86_64": 41, "aarch64": 198}
+_SOCKETS: Final = {"x86_64": (41, 53), "aarch64": (198, 199)}  # socket, socketpair
+_SETRLIMIT: Final = {"x86_64": 160, "aarch64": 164}
+_PRLIMIT: Final = {"x86_64": 302, "aarch64": 261}
+_RLIMIT_CORE: Final = 4
 _CLONE3: Final = 435
 
 
@@ -66,8 +73,27 @@ def program(machine: str | None = None) -> bytes:
     code += [_ins(_JEQ, _CLONE3, 0, 1), _return_errno(errno.ENOSYS)]
     code += [_ins(_JEQ, _CLONE[machine], 0, 4), _ins(_LD_W_ABS, _ARG0_LOW), _ins(_JSET, _NAMESPACES, 0, 1)]
     code += [_return_errno(errno.EPERM), _ins(_RET, _ALLOW)]
-    code += [_ins(_JEQ, _SOCKET[machine], 0, 4), _ins(_LD_W_ABS, _ARG0_LOW), _ins(_JEQ, _AF_UNIX, 1, 0)]
-    code += [_return_errno(errno.EAFNOSUPPORT), _ins(_RET, _ALLOW)]
+    for call in _SOCKETS[machine]:
+        code += [_ins(_JEQ, call, 0, 4), _ins(_LD_W_ABS, _ARG0_LOW), _ins(_JEQ, _AF_UNIX, 1, 0)]
+        code += [_return_errno(errno.EAFNOSUPPORT), _ins(_RET, _ALLOW)]
+    refuse, allow = _return_errno(errno.EPERM), _ins(_RET, _ALLOW)
+    code += [
+        _ins(_JEQ, _SETRLIMIT[machine], 0, 4),
+        _ins(_LD_W_ABS, _ARG0_LOW),
+        _ins(_JEQ, _RLIMIT_CORE, 0, 1),
+        refuse,
+        allow,
+    ]
+    code += [
+        _ins(_JEQ, _PRLIMIT[machine], 0, 13),
+        _ins(_LD_W_ABS, _ARG0_LOW),
+        _ins(_JEQ, 0, 1, 0),
+        refuse,
+    ]  # of oneself
+    code += [_ins(_LD_W_ABS, _ARG1_LOW), _ins(_JEQ, _RLIMIT_CORE, 1, 0), allow]
+    for half in (_ARG2_LOW, _ARG2_HIGH):  # no new core limit: only asking for the old one
+        code += [_ins(_LD_W_ABS, half), _ins(_JEQ, 0, 1, 0), refuse]
+    code += [allow]
     for numbers in DENIED.values():
         number = numbers[column]
         if number is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -13,9 +14,10 @@ from sandbox.bwrap import BwrapProvider
 from sandbox.bwrap_box import BwrapBox
 from sandbox.languages import Language
 from sandbox.package import Limits, ProblemPackage, Test
-from sandbox.provider import BoxLimits, SandboxUnavailable
+from sandbox.provider import BoxLimits, Command, File, Outcome, RunLimits, SandboxUnavailable
 
 PACKAGES = Path(__file__).parent / "packages"
+LIMITS = RunLimits(cpu_ms=1_000, wall_ms=2_000, memory_kb=96 * 1024, processes=32)
 
 
 @pytest.fixture(scope="session")
@@ -46,6 +48,35 @@ async def box(provider: BwrapProvider, nothing_left: None) -> AsyncIterator[Bwra
         yield box
     finally:
         await box.close()
+
+
+class Victim:
+    """A box and a Python in it: ``run`` a hostile program, then ``is_unharmed`` runs a harmless one."""
+
+    def __init__(self, box: BwrapBox, python: str) -> None:
+        self.box = box
+        self.python = python
+
+    async def run(
+        self, code: str, limits: RunLimits = LIMITS, stdin: bytes = b"", files: tuple[File, ...] = ()
+    ) -> Outcome:
+        argv = (self.python, "-I", "-S", "-B", "-c", textwrap.dedent(code))
+        env = {"PATH": "/usr/bin:/bin"}
+        return await self.box.run(Command(argv=argv, limits=limits, stdin=stdin, files=files, env=env))
+
+    async def is_unharmed(self) -> None:
+        code = "import os; print(sum(map(int, input().split())), os.listdir('/tmp'), len(os.listdir('/proc/self/fd')))"
+        outcome = await self.run(code, stdin=b"20 22\n")
+        assert (outcome.exit_code, outcome.stdout, outcome.stderr) == (0, b"42 [] 4\n", b"")
+        assert outcome.cpu_us < 900_000
+
+
+@pytest.fixture
+async def victim(box: BwrapBox, provider: BwrapProvider) -> AsyncIterator[Victim]:
+    await box.seal()
+    victim = Victim(box, str(provider.interpreter.program))
+    yield victim
+    await victim.is_unharmed()
 
 
 @pytest.fixture
