@@ -18,7 +18,6 @@ from edge.rpc import LocalRpc
 from edge.sqlite import SqliteDatabase
 from supervisor import Actor, Mailbox, Overflow, Supervisor, Tree
 
-
 MIGRATIONS = load_migrations(Path(__file__).parent.parent / "contracts" / "sql", "sqlite")
 
 
