@@ -76,7 +76,7 @@ def test_a_signal_ends_it_cleanly_in_the_midst_of_work_and_the_next_start_goes_o
     contest_id = server.visitor().contest()["id"]
     people = contestants(server, [f"p{number.value}{group:d}{each}" for each in range(4)], contest_id)
     spinning = next(each for each in OWN if each.name == "spins" and each.language == "python")
-    sent = post_together(people, [spinning] * 4 + quick(26), contest_id)
+    sent = post_together(people, [spinning] * 2 + quick(18), contest_id)
     below = server.everything_below()
     board = Listener(people[0], f"/api/v1/leaderboard/stream/{contest_id}")
     last = max(sent)
@@ -119,7 +119,8 @@ def test_a_second_signal_stops_it_at_once(new_server: NewServer) -> None:
 def test_a_signal_during_the_start_ends_it_cleanly(new_server: NewServer) -> None:
     server = new_server()
     server.launch()
-    until(lambda: (server.data / "control.sock").exists(), "it has begun to start")
+    socket_path = server.data / "control.sock"
+    until(socket_path.exists, "it has begun to start")
     server.stop()
     assert "Traceback" not in server.log_text()
 
