@@ -5,11 +5,13 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 
 from actors.core.actor import Core, CoreService
+from contracts.messages import Request
 from contracts.ports import Meter
 from edge.memory_broker import MemoryBroker
 from edge.memory_redis import MemoryRedis
@@ -81,7 +83,7 @@ async def core(
     database: SqliteDatabase, clock: Clock, rng: random.Random, rpc: LocalRpc, nursery: trio.Nursery
 ) -> AsyncIterator[LocalRpc]:
     """The rpc with the real core behind it, on a tree of its own."""
-    mailbox: Mailbox[object] = Mailbox("core", 1024, Overflow.REFUSE)
+    mailbox: Mailbox[Request[Any]] = Mailbox("core", 1024, Overflow.REFUSE)
     actor = Actor("core", Core(database, clock, rng).run, mailbox)
     tree = Tree(Supervisor("house", (actor,)), rng=rng, wall_clock=lambda: clock.at_ms / 1000)
     await nursery.start(tree.run)

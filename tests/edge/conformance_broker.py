@@ -50,7 +50,7 @@ async def becomes(broker: Broker, queue: str, *, ready: int, unacked: int) -> No
     """Wait until the queue is that full: a networked broker needs a moment."""
     depth = None
     with trio.move_on_after(5):
-        while (depth := await broker.depth(queue)) != QueueDepth(ready=ready, unacked=unacked):  # noqa: ASYNC110 - a broker far away has no event for it
+        while (depth := await broker.depth(queue)) != QueueDepth(ready=ready, unacked=unacked):
             await trio.sleep(0.01)
     assert depth == QueueDepth(ready=ready, unacked=unacked)
 

@@ -1,6 +1,6 @@
 """What every ``Database`` does. Collected by ``test_database.py``, which says against which variants."""
 
-# ruff: noqa: PT012 - it is the transaction's whole block that raises
+
 from __future__ import annotations
 
 import pytest

@@ -1,6 +1,6 @@
 """What is SQLite's own: durability, fairness, threads, its errors."""
 
-# ruff: noqa: PT012 - it is the transaction's whole block that raises
+
 from __future__ import annotations
 
 import sqlite3
