@@ -10,7 +10,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from http.cookies import SimpleCookie
@@ -135,12 +135,15 @@ class Client:
     def raw(self, data: bytes, *, end: bool = True) -> bytes:
         """Send bytes as they are (and the end of them), and return everything that comes back until the connection closes."""
         with socket.create_connection(("127.0.0.1", self.place.port), timeout=TIMEOUT_S) as connection:
-            connection.sendall(data)
-            if end:
-                connection.shutdown(socket.SHUT_WR)
             received = bytearray()
-            while chunk := connection.recv(65_536):
-                received += chunk
+            with suppress(BrokenPipeError, ConnectionResetError):  # it has heard enough, and what it said comes first
+                connection.sendall(data)
+            with suppress(OSError):
+                if end:
+                    connection.shutdown(socket.SHUT_WR)
+            with suppress(ConnectionResetError):
+                while chunk := connection.recv(65_536):
+                    received += chunk
         return bytes(received)
 
     def _keep(self, response: http.client.HTTPResponse) -> None:
