@@ -135,6 +135,9 @@ async def furnish(house: House) -> None:
             role,
             now,
         )
+        await house.database.execute(
+            "INSERT INTO sessions (id, user_id, created_at_ms) VALUES ($1, $2, $3)", f"session-{name}", name, now
+        )
     for number, title in enumerate(TITLES):
         await _problem(house, f"p{number}", title)
     await _contest(house, OPEN, "Lanternmouth Open", Rules.ICPC, now - 2 * HOUR_MS - 7 * MINUTE_MS, 5, freeze_h=4)
