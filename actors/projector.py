@@ -18,7 +18,7 @@ from actors import progress
 from actors.boards import Boards, BoardView, Contest, UnknownParticipantError
 from actors.outbox import QUEUES, VERDICT_QUEUE
 from actors.service import MailboxService
-from contracts.errors import CodeWarzError, NotFound, Unavailable
+from contracts.errors import CodeWarzError, NotFound, SetAside, Unavailable
 from contracts.ids import make_id
 from contracts.life import State
 from contracts.messages import (
@@ -211,6 +211,9 @@ class VerdictIntake:
             return
         try:
             await self.project(event, timeout=APPLY_TIMEOUT_S)
+        except SetAside as error:
+            _log.error("event_set_aside", message=delivery.message.message_id, error=error.detail)
+            await delivery.reject()  # again it would crash the projector again; the sweeper repairs the board
         except CodeWarzError as error:
             _log.warning("projection_failed", message=delivery.message.message_id, error=error.detail)
             await trio.sleep(min(PAUSE_FIRST_S * 2**delivery.delivery_count, PAUSE_CAP_S))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from contracts.errors import DeadlineExceeded, Unavailable
+from contracts.errors import DeadlineExceeded, SetAside, Unavailable
 from contracts.messages import BoardEvent, Request
 from supervisor.errors import AskTimeout, MailboxClosed, MailboxFull, MessageConflated, MessageQuarantined
 from supervisor.mailbox import Address
@@ -25,7 +25,7 @@ class MailboxService:
         except MailboxClosed as error:
             raise Unavailable("the service is shutting down: try again in a moment", retry_after_s=5) from error
         except MessageQuarantined as error:
-            raise Unavailable("this request broke its handler twice and was set aside for the operators") from error
+            raise SetAside("this request broke its handler twice and was set aside for the operators") from error
         except AskTimeout as error:
             raise DeadlineExceeded(
                 "no answer in time, the outcome is unknown: repeat with the same identifier", retry_after_s=1

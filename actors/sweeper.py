@@ -89,9 +89,8 @@ class Sweeper:
         for row in poisonous:
             _log.error("submission_poisonous", submission=row["id"], starts=row["fencing"])
             request = JudgeRequested(submission_id=row["id"], attempt=row["attempt"])
-            await self.rpc.call(
-                "core", judge_error(request, f"{row['fencing']} judges died of it"), timeout=CORE_TIMEOUT_S
-            )
+            verdict = judge_error(request, row["fencing"], "sweeper", f"{row['fencing']} judges died of it")
+            await self.rpc.call("core", verdict, timeout=CORE_TIMEOUT_S)
         return await self._publish_again([row for row in lost if row["fencing"] < STARTS_MOST])
 
     async def _publish_again(self, rows: list[Row]) -> int:

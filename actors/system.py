@@ -1,14 +1,16 @@
 """The tree of CodeWarz, and the only place (with ``cli``) that picks concrete edges.
 
     codewarz            rest_for_one: what stands on an edge goes down after it, in order
-    ├── edges           one_for_one   database · redis · broker · rpc · telemetry
-    ├── core            rest_for_one  core · relay · outbox_listener · sweeper · administrator
-    ├── leaderboard     rest_for_one  projector · verdict_intake
+    ├── edges           one_for_one   database · redis · broker · rpc · telemetry (gauges)
+    ├── core            one_for_one   core · relay · outbox_listener · sweeper · administrator
+    ├── leaderboard     one_for_one   projector · verdict_intake
     ├── judge           rest_for_one  sandboxes · workers (pool) · intake · verifier
     ├── demo            one_for_one   contest · contestants
     └── gateway         one_for_one   sse_hub · http
 
-Start order is dependency order: the relay stands before the listener that wakes it, the workers before the intake that feeds them.
+Start order is dependency order: the relay stands before the listener that wakes it, the workers before the intake that feeds them. What only meets over a
+mailbox, which outlives both sides, does not go down together: a projector's crash that took its intake along would make each redelivery look like the first,
+and the message that crashes it would never be set aside; a core's crash that took the relay along would hold up what the relay had claimed.
 """
 
 from __future__ import annotations
@@ -35,13 +37,25 @@ from actors.settings import Settings
 from actors.sweeper import Sweeper
 from contracts.messages import BoardEvent, JudgeRequested, Request
 from contracts.ports import Broker, Database, Handler, Judging, Meter, Passwords, Redis, Rpc, WallClock
-from supervisor import Actor, Context, Mailbox, Overflow, Pool, Restart, Strategy, Supervisor
+from supervisor import Actor, Backoff, Context, Intensity, Mailbox, Overflow, Pool, Restart, Strategy, Supervisor
 
 CORE_MAILBOX = 1024
 PROJECTOR_MAILBOX = 1024
 VERIFIER_MAILBOX = 4
 WORKER_GRACE_S = 5.0  # to finish the submission in hand; after that it goes back to the queue
 GAUGES_EVERY_S = 5.0
+
+# How many crashes end what. A message that crashes its actor twice is set aside, and a neighbour that is away is waited for: what these limits must stop is a
+# loop that neither explains. Where messages come from people the limits leave room for fifteen such messages (workers: fifty), because a supervisor that
+# gives up takes good work along. Each window is as long as a slow loop needs to trip its limit (checked at the start, ``supervisor.spec``, Law 2); a quick
+# one trips all the same: an edge that cannot start ends the process within a minute, anything else within a quarter of an hour.
+BACKOFF = Backoff(cap_s=2.0, healthy_after_s=5.0)
+FEW = Intensity(5, 400)  # edges, gateway: what cannot start at all shall say so soon
+MANY = Intensity(30, 1_000)  # core, leaderboard
+WORKERS = Intensity(100, 750)
+JUDGE = Intensity(10, 7_600)
+TELEMETRY = Intensity(2, 70)
+HOUSE = Intensity(5, 38_100)
 
 Run = Callable[[Context[Any]], Awaitable[None]]
 
@@ -100,8 +114,8 @@ def build(
     ]
     if settings.demo:
         parts.append(_demo(settings, with_))
-    parts.append(Supervisor("gateway", gateway))
-    return Supervisor("codewarz", tuple(parts), Strategy.REST_FOR_ONE)
+    parts.append(Supervisor("gateway", gateway, intensity=FEW))
+    return Supervisor("codewarz", tuple(parts), Strategy.REST_FOR_ONE, HOUSE)
 
 
 def _edges(with_: Neighbours, mailboxes: Mailboxes, edges: tuple[Edge, ...]) -> Supervisor:
@@ -120,8 +134,11 @@ def _edges(with_: Neighbours, mailboxes: Mailboxes, edges: tuple[Edge, ...]) -> 
             ctx.ready()
             await ctx.draining.wait()
 
-    held = [Actor(edge.name, edge.run) for edge in edges]
-    return Supervisor("edges", (*held, Actor("rpc", serve), Actor("telemetry", _Gauges(with_).run, grace_s=0)))
+    held = [Actor(edge.name, edge.run, backoff=BACKOFF) for edge in edges]
+    gauges = Actor("gauges", _Gauges(with_).run, grace_s=0, backoff=BACKOFF)
+    # Temporary: when it has crashed too often it stays down, and the house goes on without it.
+    telemetry = Supervisor("telemetry", (gauges,), intensity=TELEMETRY, restart=Restart.TEMPORARY)
+    return Supervisor("edges", (*held, Actor("rpc", serve, backoff=BACKOFF), telemetry), intensity=FEW)
 
 
 def _core(settings: Settings, with_: Neighbours, mailboxes: Mailboxes, tell: Callable[[str], None]) -> Supervisor:
@@ -145,13 +162,13 @@ def _core(settings: Settings, with_: Neighbours, mailboxes: Mailboxes, tell: Cal
     return Supervisor(
         "core",
         (
-            Actor("core", core.run, mailboxes.core),
-            Actor("relay", relay.run, mailboxes.relay),
-            Actor("outbox_listener", listener.run, grace_s=0),
-            Actor("sweeper", sweeper.run, grace_s=0),
-            Actor("administrator", administrator.run, restart=Restart.TRANSIENT),
+            Actor("core", core.run, mailboxes.core, backoff=BACKOFF),
+            Actor("relay", relay.run, mailboxes.relay, backoff=BACKOFF),
+            Actor("outbox_listener", listener.run, grace_s=0, backoff=BACKOFF),
+            Actor("sweeper", sweeper.run, grace_s=0, backoff=BACKOFF),
+            Actor("administrator", administrator.run, restart=Restart.TRANSIENT, backoff=BACKOFF),
         ),
-        Strategy.REST_FOR_ONE,
+        intensity=MANY,
     )
 
 
@@ -163,10 +180,10 @@ def _leaderboard(with_: Neighbours, mailboxes: Mailboxes) -> Supervisor:
     return Supervisor(
         "leaderboard",
         (
-            Actor("projector", projector.run, mailboxes.projector),
-            Actor("verdict_intake", intake.run, grace_s=0),
+            Actor("projector", projector.run, mailboxes.projector, backoff=BACKOFF),
+            Actor("verdict_intake", intake.run, grace_s=0, backoff=BACKOFF),
         ),
-        Strategy.REST_FOR_ONE,
+        intensity=MANY,
     )
 
 
@@ -184,7 +201,7 @@ def _judge(settings: Settings, with_: Neighbours, mailboxes: Mailboxes, sandboxe
     return Supervisor(
         "judge",
         (
-            Actor("sandboxes", sandboxes, grace_s=0),
+            Actor("sandboxes", sandboxes, grace_s=0, backoff=BACKOFF),
             Pool(
                 "workers",
                 worker.run,
@@ -192,23 +209,35 @@ def _judge(settings: Settings, with_: Neighbours, mailboxes: Mailboxes, sandboxe
                 most=settings.workers,
                 mailbox=mailboxes.workers,
                 grace_s=WORKER_GRACE_S,
+                start_timeout_s=5.0,
                 wedged_after_s=None,  # a judging may take minutes; what waits meanwhile is bounded by the prefetch
+                backoff=BACKOFF,
+                intensity=WORKERS,
             ),
-            Actor("intake", intake.run, grace_s=0),
-            Actor("verifier", Verifier(with_.judging).run, mailboxes.verifier, grace_s=0, wedged_after_s=None),
+            Actor("intake", intake.run, grace_s=0, backoff=BACKOFF),
+            Actor(
+                "verifier",
+                Verifier(with_.judging).run,
+                mailboxes.verifier,
+                grace_s=0,
+                wedged_after_s=None,
+                backoff=BACKOFF,
+            ),
         ),
         Strategy.REST_FOR_ONE,
+        JUDGE,
     )
 
 
 def _demo(settings: Settings, with_: Neighbours) -> Supervisor:
+    """Each part is temporary: a demo that crashes is shown as failed and disturbs nobody."""
     contest = DemoContest(with_.database, with_.rpc, with_.clock, with_.rng)
     contestants = Contestants(settings.demo_contestants, with_.database, with_.redis, with_.rpc, with_.clock, with_.rng)
     return Supervisor(
         "demo",
         (
-            Actor("contest", contest.run, restart=Restart.TRANSIENT),
-            Actor("contestants", contestants.run, restart=Restart.TRANSIENT, grace_s=0),
+            Actor("contest", contest.run, restart=Restart.TEMPORARY),
+            Actor("contestants", contestants.run, restart=Restart.TEMPORARY, grace_s=0),
         ),
     )
 

@@ -100,6 +100,12 @@ class DeadlineExceeded(Unavailable):
     code, status = "deadline_exceeded", 504
 
 
+class SetAside(CodeWarzError):
+    """The request crashed whoever handled it, twice, and was set aside for the operators. It changed nothing, and sent again it would crash them again."""
+
+    code, status = "set_aside", 500
+
+
 class Unroutable(CodeWarzError):
     """The broker returned a mandatory message: no queue is bound for its routing key."""
 

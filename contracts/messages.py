@@ -303,7 +303,7 @@ class PersistVerdict(Request[Judged | None], frozen=True, kw_only=True):
     """Make an attempt's verdict durable by compare-and-set; replies the event when it was this one that counts.
 
     None when another was first, the attempt is old, or ``fencing`` is not the newest number given out for it: a stale judge changes nothing. The
-    same request again (its answer was lost) replies the event again. ``fencing`` 0 is the dead-letter consumer's, who only ever writes a judge error.
+    same request again (its answer was lost) replies the event again. Nobody is above this, also not who writes a judge error as the last resort.
     """
 
     submission_id: str

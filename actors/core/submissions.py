@@ -161,7 +161,7 @@ async def persist_verdict(desk: Desk, request: PersistVerdict) -> Judged | None:
     """Compare and set, and put the event into the outbox in the same transaction."""
     row = await desk.tx.fetch_one(
         "UPDATE submissions SET verdict = $1, score = $2, judged_at_ms = $3 WHERE id = $4 AND attempt = $5 AND verdict IS NULL"
-        " AND ($6 = 0 OR fencing = $6) RETURNING *",
+        " AND fencing = $6 RETURNING *",
         request.verdict,
         request.score,
         desk.now_ms,

@@ -11,9 +11,11 @@ import structlog
 import trio
 
 from actors import languages
-from actors.judge.worker import Outcome
+from actors.judge.lease import LeaseHeld, LeaseLost, held
+from actors.judge.worker import Outcome, ask_core
 from actors.outbox import QUEUES, SUBMISSION_QUEUE
-from contracts.messages import JudgeRequested, Offer, PersistVerdict
+from contracts.errors import SetAside, Unavailable
+from contracts.messages import GetWork, JudgeRequested, Offer, PersistVerdict
 from contracts.ports import Broker, BrokerDelivery, Redis, Rpc
 from contracts.verdicts import Verdict
 from supervisor.context import Context
@@ -21,6 +23,8 @@ from supervisor.errors import MailboxClosed, MessageQuarantined
 from supervisor.mailbox import Address
 
 HELD_PAUSE_S = 1.0
+FAILED_PAUSE_S = 1.0  # doubled with each delivery up to the cap: a neighbour that is away for a moment must not use up the deliveries
+FAILED_PAUSE_CAP_S = 15.0
 
 _log = structlog.get_logger("judge")
 _decode = msgspec.json.Decoder(JudgeRequested).decode
@@ -41,7 +45,6 @@ class Intake:
     async def run(self, ctx: Context[None]) -> None:
         """Consume until drained; what is not settled by then goes back to the queue."""
         await self.broker.declare(QUEUES)
-        await languages.announce(self.redis, self.name, self.offers)
         async with (
             self.broker.consume(SUBMISSION_QUEUE.name, prefetch=self.prefetch) as deliveries,
             trio.open_nursery() as nursery,
@@ -52,9 +55,15 @@ class Intake:
                 nursery.start_soon(self._settle, delivery, name=f"settle {delivery.message.message_id}")
 
     async def _announce(self) -> None:
+        """Say what can be judged here, for as long as it can; that Redis is away for a while must not end a judging."""
         while True:
-            await trio.sleep(languages.RENEW_S)
-            await languages.announce(self.redis, self.name, self.offers)
+            try:
+                await languages.announce(self.redis, self.name, self.offers)
+            except Unavailable as error:
+                _log.warning("languages_untold", error=error.detail)
+                await trio.sleep(FAILED_PAUSE_S)
+            else:
+                await trio.sleep(languages.RENEW_S)
 
     async def _settle(self, delivery: BrokerDelivery) -> None:
         try:
@@ -63,36 +72,59 @@ class Intake:
             _log.error("unreadable_message", message=delivery.message.message_id, error=str(error))
             await delivery.reject()
             return
-        outcome = await self._ask_until_clear(request)
-        await (delivery.ack() if outcome is Outcome.SETTLED else delivery.nack())
+        try:
+            outcome = await self._ask_until_clear(request)
+        except SetAside as error:
+            _log.error("request_set_aside", submission=request.submission_id, error=error.detail)
+            await delivery.reject()
+            return
+        if outcome is Outcome.SETTLED:
+            await delivery.ack()
+        else:
+            await trio.sleep(min(FAILED_PAUSE_S * 2**delivery.delivery_count, FAILED_PAUSE_CAP_S))
+            await delivery.nack()
 
     async def _ask_until_clear(self, request: JudgeRequested) -> Outcome:
-        """Have the request judged. While somebody else holds its lease, wait: either the verdict comes, or the lease ends."""
+        """Have the request judged. While somebody else holds its lease, wait: either the verdict comes, or the lease ends.
+
+        While an operator has stopped the workers, wait as well: sent round and round it would end with the dead letters. A judging has no time limit of its
+        own here: the sandbox and the worker bound each of its steps.
+        """
         while True:
             try:
                 outcome: Outcome = await self.workers.ask(request, timeout=math.inf)
             except MessageQuarantined:
-                await self._give_up(request)
-                return Outcome.SETTLED
+                outcome = await self._give_up(request)
             except MailboxClosed:
-                return Outcome.FAILED
+                outcome = Outcome.HELD
             if outcome is not Outcome.HELD:
                 return outcome
             await trio.sleep(HELD_PAUSE_S)
 
-    async def _give_up(self, request: JudgeRequested) -> None:
-        """It has killed two workers: that must not go on, and the submission must not wait for ever."""
+    async def _give_up(self, request: JudgeRequested) -> Outcome:
+        """It has killed two workers: that must not go on, and the submission must not wait for ever. A living judge is not overruled."""
         _log.error("submission_quarantined", submission=request.submission_id)
-        await self.rpc.call("core", judge_error(request, "it crashed its judge twice"), timeout=math.inf)
+        owner = f"{self.name}/intake"
+        try:
+            async with held(self.redis, request.submission_id, request.attempt, owner):
+                work = await ask_core(self.rpc, GetWork(submission_id=request.submission_id, attempt=request.attempt))
+                if work is not None:
+                    await ask_core(self.rpc, judge_error(request, work.fencing, owner, "it crashed its judge twice"))
+        except LeaseHeld:
+            return Outcome.HELD
+        except (LeaseLost, Unavailable) as error:
+            _log.warning("giving_up_interrupted", submission=request.submission_id, error=repr(error))
+            return Outcome.FAILED
+        return Outcome.SETTLED
 
 
-def judge_error(request: JudgeRequested, reason: str) -> PersistVerdict:
-    """Return the verdict of last resort; fencing 0 lets it through whichever judge had the attempt last."""
+def judge_error(request: JudgeRequested, fencing: int, judge: str, reason: str) -> PersistVerdict:
+    """Return the verdict of last resort; it counts unless somebody has fetched the attempt since ``fencing``."""
     return PersistVerdict(
         submission_id=request.submission_id,
         attempt=request.attempt,
-        fencing=0,
+        fencing=fencing,
         verdict=Verdict.JE,
-        judge="intake",
+        judge=judge,
         judge_error=reason,
     )

@@ -103,7 +103,7 @@ class Worker:
     async def _judge(self, request: JudgeRequested, owner: str) -> Outcome:
         try:
             async with held(self.redis, request.submission_id, request.attempt, owner):
-                work = await self._patiently(GetWork(submission_id=request.submission_id, attempt=request.attempt))
+                work = await ask_core(self.rpc, GetWork(submission_id=request.submission_id, attempt=request.attempt))
                 if work is not None:
                     structlog.contextvars.bind_contextvars(correlation_id=work.correlation_id)
                     await self._attempt(work, owner)
@@ -131,7 +131,7 @@ class Worker:
             judge=owner,
             judge_error=judgement.judge_error,
         )
-        judged = await self._patiently(verdict)
+        judged = await ask_core(self.rpc, verdict)
         if judged is not None:
             await self._update_leaderboard(judged)
         took_s = trio.current_time() - started
@@ -166,10 +166,6 @@ class Worker:
             CORE_PATIENCE_S, lambda: self.problems.get(self.rpc, work.problem_id, work.problem_version)
         )
 
-    async def _patiently(self, request: Request[R]) -> R:
-        """Ask core, again while it is away or too busy: it may be restarting, and judging again would cost more than waiting."""
-        return await _again_until(CORE_PATIENCE_S, lambda: self.rpc.call("core", request, timeout=CORE_TIMEOUT_S))
-
 
 class _Reporter:
     """Tells whoever watches how far a judging is; a step that cannot be told is not worth failing for: the verdict will be."""
@@ -194,6 +190,11 @@ class _Reporter:
             await (progress.begin if self._seq == 1 else progress.report)(self._redis, step)
         except CodeWarzError as error:
             _log.warning("progress_untold", submission=step.submission_id, error=error.detail)
+
+
+async def ask_core(rpc: Rpc, request: Request[R]) -> R:
+    """Ask core, again while it is away or too busy: it may be restarting, and judging again would cost more than waiting."""
+    return await _again_until(CORE_PATIENCE_S, lambda: rpc.call("core", request, timeout=CORE_TIMEOUT_S))
 
 
 async def _again_until(patience_s: float, ask: Callable[[], Awaitable[R]]) -> R:

@@ -17,9 +17,11 @@ from actors.projector import Log
 from actors.settings import Settings
 from actors.sweeper import STALE_MS
 from actors.system import Edge, Neighbours, build
+from contracts.errors import EdgeLost
 from contracts.life import State
-from contracts.messages import Offer, ProblemBlob, Progress, Rejudge, Verification, Work
-from contracts.ports import Database, Judgement, Meter, Row, Witness
+from contracts.lua import lua
+from contracts.messages import GetWork, Offer, PersistVerdict, ProblemBlob, Progress, Rejudge, Verification, Work
+from contracts.ports import Database, Judgement, Meter, RedisReply, RedisValue, Row, Witness
 from contracts.verdicts import TestResult, Verdict
 from edge.memory_broker import MemoryBroker
 from edge.memory_redis import MemoryRedis
@@ -34,18 +36,21 @@ WORKERS = 3
 
 @dataclass
 class Script:
-    """A judging whose sources say what happens: a verdict's letters, "crash" (the worker dies of it), "hang" (until ``go``)."""
+    """A judging whose sources say what happens: a verdict's letters, "crash" (the worker dies of it; or "crash when told"), "hang" (until ``go``)."""
 
     judged: Counter[str] = field(default_factory=Counter)
     at_once: int = 0
     peak: int = 0
     go: trio.Event = field(default_factory=trio.Event)
     crashes_left: dict[str, int] = field(default_factory=dict)
+    is_uncountable: bool = False
 
     def offers(self) -> Sequence[Offer]:
         return [Offer("python", "Python 3", "3.11")]
 
     def sandboxes(self) -> Mapping[str, int]:
+        if self.is_uncountable:
+            raise ZeroDivisionError
         return {"busy": self.at_once, "peak": self.peak}
 
     async def judge(self, work: Work, blob: ProblemBlob, witness: Witness) -> Judgement:
@@ -63,6 +68,9 @@ class Script:
                     self.crashes_left[work.submission_id] -= 1
                     raise ZeroDivisionError(work.submission_id)
                 verdict = Verdict.AC
+            elif work.source == "crash when told":
+                await self.go.wait()
+                raise ZeroDivisionError(work.submission_id)
             else:
                 verdict = Verdict(work.source)
             await trio.lowlevel.checkpoint()
@@ -92,6 +100,25 @@ class NoPasswords:
         return False
 
 
+class Fragile(MemoryRedis):
+    """A Redis that can be away, and with which one contestant's changes crash whoever applies them."""
+
+    is_away = False
+    poison = ""
+
+    async def script(self, lua_text: str, keys: Sequence[str], arguments: Sequence[RedisValue]) -> RedisReply:
+        if self.is_away:
+            raise EdgeLost("redis is away")
+        if self.poison and lua_text == lua("board_apply") and arguments[0] == self.poison:
+            raise ZeroDivisionError(self.poison)
+        return await super().script(lua_text, keys, arguments)
+
+    async def pipeline(self, commands: Sequence[Sequence[RedisValue]]) -> list[RedisReply]:
+        if self.is_away:
+            raise EdgeLost("redis is away")
+        return await super().pipeline(commands)
+
+
 @dataclass
 class House:
     """The running tree and what a test looks at."""
@@ -101,6 +128,13 @@ class House:
     script: Script
     clock: Clock
     database: Database
+    redis: Fragile
+
+    def restarts(self) -> dict[str, int]:
+        return {row.path: row.restarts for row in self.tree.status().rows if row.restarts}
+
+    async def dead(self, queue: str) -> int:
+        return (await self.with_.broker.depth(queue)).ready
 
     async def submit(self, number: int, source: str, user: str = "ada") -> None:
         await self.with_.rpc.call("core", submission(number, user, source=source), timeout=30)
@@ -131,11 +165,9 @@ class House:
 
 @asynccontextmanager
 async def house(database: Database, clock: Clock, rng: random.Random, meter: Meter) -> AsyncIterator[House]:
-    script = Script()
-    with_ = Neighbours(
-        database, MemoryRedis(clock), MemoryBroker(), LocalRpc(), script, NoPasswords(), meter, clock, rng
-    )
-    settings = Settings(_env_file=None, workers=WORKERS, demo=False, admin_password="x" * 12)  # type: ignore[call-arg]
+    script, redis = Script(), Fragile(clock)
+    with_ = Neighbours(database, redis, MemoryBroker(), LocalRpc(), script, NoPasswords(), meter, clock, rng)
+    settings = Settings(_env_file=None, workers=WORKERS, demo=False, admin_password="x" * 12)
     spec = build(
         settings,
         with_,
@@ -148,7 +180,7 @@ async def house(database: Database, clock: Clock, rng: random.Random, meter: Met
     async with trio.open_nursery() as nursery:
         await nursery.start(tree.run)
         await scenes.running_contest(with_.rpc, clock)
-        yield House(tree, with_, script, clock, database)
+        yield House(tree, with_, script, clock, database, redis)
         report = await tree.shutdown()
         assert report.clean, report.text()
 
@@ -307,3 +339,112 @@ async def test_a_poisonous_submission_ends_as_a_judge_error(
         await here.with_.broker.purge("submission.queue")
         here.clock.at_ms += STALE_MS + 1
         assert await here.all_judged() == {"s1": "JE"}
+
+
+async def test_stopped_workers_send_nothing_to_the_dead_letters(
+    database: Database, clock: Clock, rng: random.Random, meter: Meter, autojump_clock: trio.abc.Clock
+) -> None:
+    async with house(database, clock, rng, meter) as here:
+        await here.tree.stop("judge/workers")
+        for number in range(1, 8):
+            await here.submit(number, "AC")
+        await trio.sleep(600)
+        assert await here.dead("submission.dlq") == 0
+        await here.tree.start("judge/workers")
+        assert set((await here.all_judged()).values()) == {"AC"}
+        assert set(here.script.judged.values()) == {1}
+
+
+async def test_a_redis_that_is_away_for_a_moment_sends_nothing_to_the_dead_letters(
+    database: Database, clock: Clock, rng: random.Random, meter: Meter, autojump_clock: trio.abc.Clock
+) -> None:
+    async with house(database, clock, rng, meter) as here:
+        here.redis.is_away = True
+        for number in range(1, 8):
+            await here.submit(number, "AC")
+        await trio.sleep(20)
+        assert await here.dead("submission.dlq") == 0
+        here.redis.is_away = False
+        assert set((await here.all_judged()).values()) == {"AC"}
+        await here.board_settled()
+        assert here.restarts() == {}
+
+
+async def test_the_verdict_of_last_resort_waits_for_core(
+    database: Database, clock: Clock, rng: random.Random, meter: Meter, autojump_clock: trio.abc.Clock
+) -> None:
+    async with house(database, clock, rng, meter) as here:
+        await here.submit(1, "crash when told")
+        await here.until(lambda _: here.script.at_once == 1)
+        here.script.go.set()
+        here.script.go = trio.Event()
+        await here.until(lambda _: here.script.judged["s1"] == 2)
+        await here.tree.stop("core/core")
+        here.script.go.set()
+        await trio.sleep(20)
+        assert "codewarz/judge/intake" not in here.restarts()
+        await here.tree.start("core/core")
+        assert await here.all_judged() == {"s1": "JE"}
+        assert here.script.judged["s1"] == 2
+
+
+async def test_the_verdict_of_last_resort_does_not_overrule_a_living_judge(
+    database: Database, clock: Clock, rng: random.Random, meter: Meter, autojump_clock: trio.abc.Clock
+) -> None:
+    async with house(database, clock, rng, meter) as here:
+        await here.submit(1, "crash when told")
+        await here.until(lambda _: here.script.at_once == 1)
+        here.script.go.set()
+        here.script.go = trio.Event()
+        await here.until(lambda _: here.script.judged["s1"] == 2)
+        work = await here.with_.rpc.call("core", GetWork(submission_id="s1", attempt=1), timeout=1)  # a judge elsewhere
+        assert work is not None
+        await here.with_.redis.call("SET", "lease:s1:1", "elsewhere", "PX", 60_000)
+        here.script.go.set()
+        await trio.sleep(10)
+        verdict = PersistVerdict(submission_id="s1", attempt=1, fencing=work.fencing, verdict=Verdict.AC, judge="e")
+        assert await here.with_.rpc.call("core", verdict, timeout=1) is not None
+        assert await here.all_judged() == {"s1": "AC"}
+
+
+async def test_an_event_that_crashes_the_projector_is_set_aside_and_the_board_repaired(
+    database: Database, clock: Clock, rng: random.Random, meter: Meter, autojump_clock: trio.abc.Clock
+) -> None:
+    async with house(database, clock, rng, meter) as here:
+        await here.submit(1, "AC", "bob")
+        await here.all_judged()
+        await here.board_settled()
+        here.redis.poison = "ada"
+        await here.submit(2, "AC", "ada")
+        await here.submit(3, "WA", "bob")
+        await here.all_judged()
+        await trio.sleep(120)
+        assert set(here.restarts()) == {"codewarz/leaderboard/projector"}
+        assert await here.dead("verdict.dlq") > 0
+        assert await here.board_differs() == []
+
+
+async def test_telemetry_that_crashes_again_and_again_takes_nobody_along(
+    database: Database, clock: Clock, rng: random.Random, meter: Meter, autojump_clock: trio.abc.Clock
+) -> None:
+    async with house(database, clock, rng, meter) as here:
+        here.script.is_uncountable = True
+        await trio.sleep(600)
+        assert set(here.restarts()) == {"codewarz/edges/telemetry/gauges"}
+        await here.submit(1, "AC")
+        assert await here.all_judged() == {"s1": "AC"}
+        here.script.is_uncountable = False
+        await here.tree.restart("edges/telemetry")
+        states = {row.path: row.state for row in here.tree.status().rows}
+        assert states["codewarz/edges/telemetry/gauges"] == "running"
+
+
+async def test_fifty_submissions_that_kill_their_judges_take_nobody_along(
+    database: Database, clock: Clock, rng: random.Random, meter: Meter, autojump_clock: trio.abc.Clock
+) -> None:
+    async with house(database, clock, rng, meter) as here:
+        for number in range(1, 51):
+            await here.submit(number, "crash" if number % 2 else "AC")
+        found = await here.all_judged()
+        assert [found[f"s{number}"] for number in range(1, 51)] == ["JE", "AC"] * 25
+        assert all(path.startswith("codewarz/judge/workers/") for path in here.restarts())
