@@ -72,6 +72,7 @@ class Contestants:
             await self.rpc.call("core", Register(contest_id=contest_id, user_id=user_id), timeout=CORE_TIMEOUT_S)
             skill = 0.35 + 0.6 * self.rng.random()
             await trio.sleep(2 + 3 * index)
+            tried = 0
             while (open_problems := await self._open(contest_id, user_id, packages, skill)) and await self._is_on(
                 contest_id
             ):
@@ -79,7 +80,9 @@ class Contestants:
                 brave = self.rng.random() < 0.2
                 problem_id = self.rng.choice(open_problems) if brave else open_problems[0]
                 await self._submit(contest_id, user_id, problem_id, packages[problem_id])
-                await trio.sleep(self.rng.uniform(*PAUSE_S))
+                # Problems get harder: the board moves at once, and still after a quarter of an hour.
+                tried += 1
+                await trio.sleep(self.rng.uniform(*PAUSE_S) * tried)
         except CodeWarzError as error:
             _log.info("contestant_left", contestant=name, reason=error.detail)
 
