@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import cast
 
 import msgspec
 
@@ -17,7 +16,7 @@ from contracts.lua import lua
 from contracts.ports import Redis, RedisReply, RedisValue, WallClock
 from contracts.scoring import BoardRules, Cell, Entry, Row, Rules, fold, latest, sort_key
 
-BOARD_CHANNEL = "leaderboard:invalidate"
+BOARD_CHANNEL = "leaderboard:invalidate"  # the scripts publish a BoardChanged on it
 
 
 class BoardView(StrEnum):
@@ -144,34 +143,28 @@ class Boards:
                 entry.verdict,
                 entry.score,
             ]
-        replies = await self._redis.script(lua("board_apply"), keys, arguments)
-        statuses = [reply[0] for reply in replies]
+        statuses = await self._redis.script(lua("board_apply"), keys, arguments)
         if -1 in statuses:
             return False
         if -2 in statuses:
             raise UnknownParticipantError(f"{user_id} is not on the board of contest {contest_id}")
-        for view, (status, version, total, rank, row) in zip(BoardView, replies, strict=True):
-            if status == 1:
-                epoch = (await self._redis.call("HGET", _keys(contest_id, view)[0], "epoch") or b"").decode()
-                await self._publish(
-                    BoardChanged(contest_id, view, epoch, version, total, _decode_row(row).ranked(rank))
-                )
         return True
 
     async def remove(self, contest_id: str, user_id: str, problems: Sequence[str]) -> None:
         """Take a contestant off the board; nothing happens when they are not on it."""
         keys = [key for view in BoardView for key in _keys(contest_id, view)]
-        if await self._redis.script(lua("board_remove"), keys, [user_id, *problems]):
-            await self._publish_reset(contest_id)
+        await self._redis.script(lua("board_remove"), keys, [user_id, *problems])
 
     async def writes(self, contest_id: str, view: BoardView) -> str:
         """Return the number of writes so far, for ``load`` ("" without a board). Read it BEFORE reading the log."""
         return (await self._redis.call("HGET", _keys(contest_id, view)[0], "writes") or b"").decode()
 
     async def contest_version(self, contest_id: str) -> int | None:
-        """Return the contest's version that the board was built for, None without a board."""
-        version = await self._redis.call("HGET", _keys(contest_id, BoardView.PUBLIC)[0], "contest_version")
-        return None if version is None else int(version)
+        """Return the contest's version that the board was built for (of two views the older one), None unless both are there."""
+        versions = await self._redis.pipeline(
+            [["HGET", _keys(contest_id, view)[0], "contest_version"] for view in BoardView]
+        )
+        return None if None in versions else min(int(version) for version in versions)
 
     async def load(
         self, contest: Contest, view: BoardView, names: dict[str, str], log: Sequence[Entry], *, writes: str, epoch: str
@@ -191,8 +184,6 @@ class Boards:
         for field, parts in lines.items():
             arguments += [field, ";".join(parts)]
         done, _ = await self._redis.script(lua("board_load"), _keys(contest.contest_id, view), arguments)
-        if done and view is BoardView.PUBLIC:
-            await self._publish_reset(contest.contest_id)
         return bool(done)
 
     async def differences(
@@ -214,16 +205,6 @@ class Boards:
             or found.get(user) != _stored(wanted[user], names)
             or keys.get(user) != -sort_key(rules, wanted[user].total)
         )
-
-    async def _publish_reset(self, contest_id: str) -> None:
-        for view in BoardView:
-            epoch, version = await self._redis.call("HMGET", _keys(contest_id, view)[0], "epoch", "version")
-            total = cast("int", await self._redis.call("ZCARD", _keys(contest_id, view)[1]))
-            if epoch is not None:
-                await self._publish(BoardChanged(contest_id, view, epoch.decode(), int(version), total))
-
-    async def _publish(self, change: BoardChanged) -> None:
-        await self._redis.call("PUBLISH", BOARD_CHANNEL, msgspec.json.encode(change))
 
 
 def _keys(contest_id: str, view: BoardView) -> list[str]:

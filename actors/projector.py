@@ -61,11 +61,13 @@ class Log:
         rules = BoardRules(Rules(row["rules"]), row["starts_at_ms"], row["ends_at_ms"], row["freezes_at_ms"])
         return Contest(contest_id, rules, row["version"])
 
-    async def names(self, contest_id: str) -> dict[str, str]:
-        """Return the participants' usernames by identifier."""
+    async def names(self, contest_id: str, user_id: str | None = None) -> dict[str, str]:
+        """Return the participants' usernames by identifier (of one user: empty when they are none)."""
         rows = await self.database.fetch(
-            "SELECT u.id, u.username FROM registrations r JOIN users u ON u.id = r.user_id WHERE r.contest_id = $1",
+            "SELECT u.id, u.username FROM registrations r JOIN users u ON u.id = r.user_id"
+            " WHERE r.contest_id = $1 AND ($2 = '' OR r.user_id = $2)",
             contest_id,
+            user_id or "",
         )
         return {row["id"]: row["username"] for row in rows}
 
@@ -101,6 +103,8 @@ class Projector:
         """Apply one message after the other; the reply comes after the effect."""
         ctx.ready()
         async for delivery in ctx.inbox:
+            if delivery.expired:
+                continue  # under overload nothing is done for somebody who has left: the outbox's event comes again
             try:
                 await self._handle(delivery.message)
             except CodeWarzError as error:
@@ -158,7 +162,7 @@ class Projector:
 
     async def _participant(self, contest_id: str, user_id: str) -> None:
         """Make the board agree with the database about one contestant: on it with all they did, or not on it."""
-        names = await self.log.names(contest_id)
+        names = await self.log.names(contest_id, user_id)
         if user_id not in names:
             await self.boards.remove(contest_id, user_id, await self.log.problems(contest_id))
             return

@@ -9,7 +9,9 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
 
 import structlog
 import trio
@@ -35,6 +37,12 @@ KEEP_SENT_MS = 3_600_000
 KEEP_KEYS_MS = 24 * 3_600_000
 CORE_TIMEOUT_S = 10.0
 
+_COLUMNS = "id, attempt, priority, fencing, correlation_id"
+_HAS_NO_TOKENS = "created_at_ms < $1 AND NOT EXISTS (SELECT 1 FROM refresh_tokens t WHERE t.session_id = sessions.id)"
+
+Difference = tuple[str, str, str]
+"""Contest, view and contestant (or "version" and the one that the board was built for)."""
+
 _log = structlog.get_logger("sweeper")
 
 
@@ -51,38 +59,63 @@ class Sweeper:
     clock: WallClock
     rng: random.Random
     meter: Meter
-    _suspects: set[str] = field(default_factory=set)
+    _has_begun: bool = False  # of this process: an actor that is restarted finds the queue as it was
+    _suspects: frozenset[Difference] = frozenset()
 
     async def run(self, ctx: Context[None]) -> None:
         """Sweep until cancelled. A broker that forgets makes the first sweep take everything that had been queued before the start."""
-        is_forgetful = not self.broker.is_durable
         ctx.ready()
         period = 0
         while True:
-            try:
-                await self.sweep_submissions(all_of_them=is_forgetful)
-                is_forgetful = False
-                if period % BOARDS_EVERY == BOARDS_EVERY - 1:
-                    await self.sweep_boards()
-                if period % CLEAN_EVERY == 0:
-                    await self.clean()
-            except CodeWarzError as error:
-                _log.warning("sweep_interrupted", error=error.detail)
+            await self._attempt("submissions", self._sweep_waiting)
+            if period % BOARDS_EVERY == BOARDS_EVERY - 1:
+                await self._attempt("boards", self.sweep_boards)
+            if period % CLEAN_EVERY == 0:
+                await self._attempt("clean", self.clean)
             period += 1
             await trio.sleep(PERIOD_S)
 
-    async def sweep_submissions(self, *, all_of_them: bool = False) -> int:
-        """Publish again what has waited longer than STALE_MS and is with nobody (``all_of_them``: however short); return how many that were."""
+    async def _attempt(self, what: str, sweep: Callable[[], Awaitable[object]]) -> None:
+        """Do one part; what fails in it does not keep the others from being done."""
+        try:
+            await sweep()
+        except CodeWarzError as error:
+            _log.warning("sweep_interrupted", what=what, error=error.detail)
+
+    async def _sweep_waiting(self) -> None:
+        if self._has_begun or self.broker.is_durable:
+            await self.sweep_submissions()
+        else:
+            await self.sweep_everything()
+            self._has_begun = True
+
+    async def sweep_everything(self) -> int:
+        """Publish again whatever is with nobody, however short it has waited; return how many that were."""
+        published, after = 0, ""
+        while True:
+            rows = await self.database.fetch(
+                f"SELECT {_COLUMNS} FROM submissions WHERE verdict IS NULL AND id > $1 ORDER BY id LIMIT $2",  # noqa: S608 - constants
+                after,
+                BATCH_MOST,
+            )
+            if not rows:
+                return published
+            published += await self._find_lost(rows)
+            after = rows[-1]["id"]
+
+    async def sweep_submissions(self) -> int:
+        """Publish again what has waited longer than STALE_MS and is with nobody; return how many that were."""
         rows = await self.database.fetch(
-            "SELECT id, attempt, priority, fencing, correlation_id FROM submissions WHERE verdict IS NULL AND queued_at_ms <= $1"
-            " ORDER BY queued_at_ms LIMIT $2",
-            self.clock.now_ms() - (0 if all_of_them else STALE_MS),
+            f"SELECT {_COLUMNS} FROM submissions WHERE verdict IS NULL AND queued_at_ms <= $1 ORDER BY queued_at_ms LIMIT $2",  # noqa: S608 - constants
+            self.clock.now_ms() - STALE_MS,
             BATCH_MOST,
         )
-        if not rows:
-            return 0
-        if not all_of_them and (await self.broker.depth(SUBMISSION_QUEUE.name)).ready > 0:
+        if not rows or (await self.broker.depth(SUBMISSION_QUEUE.name)).ready > 0:
             return 0  # what waits in the queue is not lost, and the rest keeps
+        return await self._find_lost(rows)
+
+    async def _find_lost(self, rows: list[Row]) -> int:
+        """Publish again those that no judge has; one that has been with too many gets its judge error."""
         leases = await self.redis.pipeline([["EXISTS", lease_key(row["id"], row["attempt"])] for row in rows])
         lost = [row for row, is_leased in zip(rows, leases, strict=True) if not is_leased]
         poisonous = [row for row in lost if row["fencing"] >= STARTS_MOST]
@@ -90,7 +123,7 @@ class Sweeper:
             _log.error("submission_poisonous", submission=row["id"], starts=row["fencing"])
             request = JudgeRequested(submission_id=row["id"], attempt=row["attempt"])
             verdict = judge_error(request, row["fencing"], "sweeper", f"{row['fencing']} judges died of it")
-            await self.rpc.call("core", verdict, timeout=CORE_TIMEOUT_S)
+            await self._attempt(row["id"], partial(self.rpc.call, "core", verdict, timeout=CORE_TIMEOUT_S))
         return await self._publish_again([row for row in lost if row["fencing"] < STARTS_MOST])
 
     async def _publish_again(self, rows: list[Row]) -> int:
@@ -114,40 +147,48 @@ class Sweeper:
         return len(rows)
 
     async def sweep_boards(self) -> list[str]:
-        """Rebuild the boards of current contests that differed now and the last time; a change on its way makes a difference for a moment only."""
+        """Rebuild the boards of current contests that differ now where they differed the last time.
+
+        Somebody whose change is on its way differs for a moment only; in a busy contest there is always somebody, so it must be the same one.
+        """
         now_ms = self.clock.now_ms()
         rows = await self.database.fetch(
             "SELECT id FROM contests WHERE starts_at_ms <= $1 AND ends_at_ms >= $2", now_ms, now_ms - KEEP_KEYS_MS
         )
-        differing = {row["id"] for row in rows if await self._differs(row["id"])}
-        rebuilt = sorted(differing & self._suspects)
+        differing: set[Difference] = set()
+        for row in rows:
+            differing |= await self._differences(row["id"])
+        rebuilt = sorted({contest_id for contest_id, *_ in differing & self._suspects})
         for contest_id in rebuilt:
             _log.error("board_differs", contest=contest_id)
             self.meter.count("boards_repaired")
             await self.rpc.call("leaderboard", BuildBoard(contest_id=contest_id, afresh=True), timeout=CORE_TIMEOUT_S)
-        self._suspects = differing - set(rebuilt)
+        self._suspects = frozenset(each for each in differing if each[0] not in rebuilt)
         return rebuilt
 
-    async def _differs(self, contest_id: str) -> bool:
+    async def _differences(self, contest_id: str) -> set[Difference]:
         contest = await self.log.contest(contest_id)
         built_for = await self.boards.contest_version(contest_id)
         if contest is None or built_for is None:
-            return False  # nobody has looked at it yet
+            return set()  # nobody has looked at it yet
         names, entries = await self.log.names(contest_id), await self.log.entries(contest_id)
-        for view in BoardView:
-            if await self.boards.differences(contest, view, names, entries):
-                return True
-        return built_for != contest.version
+        found = {
+            (contest_id, str(view), user)
+            for view in BoardView
+            for user in await self.boards.differences(contest, view, names, entries)
+        }
+        return found if built_for == contest.version else {*found, (contest_id, "version", str(built_for))}
 
     async def clean(self) -> None:
-        """Delete what has served its time, a batch of each kind."""
+        """Delete all that has served its time, a batch per commit."""
         now_ms = self.clock.now_ms()
         for table, key, condition, before_ms in (
             ("outbox_messages", "id", "sent_at_ms < $1", now_ms - KEEP_SENT_MS),
             ("refresh_tokens", "token_hash", "expires_at_ms < $1", now_ms),
-            ("idempotency_keys", "result_id", "created_at_ms < $1", now_ms - KEEP_KEYS_MS),
+            ("sessions", "id", _HAS_NO_TOKENS, now_ms - KEEP_KEYS_MS),
+            ("idempotency_keys", "(user_id, route, key)", "created_at_ms < $1", now_ms - KEEP_KEYS_MS),
         ):
-            await self.database.execute(
-                f"DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table} WHERE {condition} LIMIT {BATCH_MOST})",  # noqa: S608 - constants
-                before_ms,
-            )
+            columns = key.strip("()")
+            delete = f"DELETE FROM {table} WHERE {key} IN (SELECT {columns} FROM {table} WHERE {condition} LIMIT {BATCH_MOST})"  # noqa: S608 - constants
+            while await self.database.execute(delete, before_ms) == BATCH_MOST:
+                await trio.lowlevel.checkpoint()

@@ -82,6 +82,14 @@ class SetPassword(Request[None], frozen=True, kw_only=True):
     password_hash: str
 
 
+class RenewPasswordHash(Request[None], frozen=True, kw_only=True):
+    """Keep a stronger hash of the same password. Sessions stay; nothing happens when ``old_hash`` is no longer the one that is kept."""
+
+    user_id: str
+    old_hash: str
+    new_hash: str
+
+
 class OpenSession(Request[None], frozen=True, kw_only=True):
     """Begin a session: a family of refresh tokens, of which only the newest is good."""
 

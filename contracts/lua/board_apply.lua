@@ -1,11 +1,12 @@
--- Merge lines of the verdict log into one contestant's row, on each view of a board (public, jury), atomically.
+-- Merge lines of the verdict log into one contestant's row, on each view of a board (public, jury), and publish what changed, atomically: done outside, a crash
+-- in between would lose the news for ever, because the same lines again change nothing.
 --
 -- Idempotent and commutative: of each submission the highest attempt stays, and a cell is folded anew from all its submissions in order of their time,
 -- exactly as contracts/scoring.py does it (a property test holds the two together).
 --
 -- KEYS, four for each view: meta, rank, rows, cells.
 -- ARGV: user, username ("" when the user must be there already), then six for each line: problem, submission, attempt, submitted_ms, verdict, score.
--- Replies for each view {status, version, total, rank, row}; status -1: no such board, -2: no such user on it, 0: nothing changed, 1: changed.
+-- Replies the status for each view; -1: no such board, -2: no such user on it, 0: nothing changed, 1: changed.
 
 local user, username = ARGV[1], ARGV[2]
 
@@ -85,11 +86,11 @@ local function sum(meta, row)
 end
 
 local function apply(meta_key, rank_key, rows_key, cells_key)
-  local stored = redis.call('HMGET', meta_key, 'rules', 'start_ms', 'end_ms', 'freeze_ms')
-  if not stored[1] then return {-1, 0, 0, 0, ''} end
+  local stored = redis.call('HMGET', meta_key, 'rules', 'start_ms', 'end_ms', 'freeze_ms', 'epoch')
+  if not stored[1] then return -1 end
   local meta = {rules = stored[1], start = tonumber(stored[2]), finish = tonumber(stored[3]), freeze = tonumber(stored[4])}
   local text = redis.call('HGET', rows_key, user)
-  if not text and username == '' then return {-2, 0, 0, 0, ''} end
+  if not text and username == '' then return -2 end
   local changed, row = not text, nil
   if text then row = cjson.decode(text) else row = {user_id = user, username = username, cells = {}} end
 
@@ -111,15 +112,18 @@ local function apply(meta_key, rank_key, rows_key, cells_key)
     end
   end
 
-  if not changed then return {0, 0, 0, 0, ''} end
+  if not changed then return 0 end
   local key = string.format('%.0f', sum(meta, row))
-  local encoded = cjson.encode(row)
-  redis.call('HSET', rows_key, user, encoded)
+  redis.call('HSET', rows_key, user, cjson.encode(row))
   redis.call('ZADD', rank_key, key, user)
   redis.call('HINCRBY', meta_key, 'writes', 1)
   local version = redis.call('HINCRBY', meta_key, 'version', 1)
-  local rank = redis.call('ZCOUNT', rank_key, '-inf', '(' .. key) + 1
-  return {1, version, redis.call('ZCARD', rank_key), rank, encoded}
+  row.rank = redis.call('ZCOUNT', rank_key, '-inf', '(' .. key) + 1
+  local contest, view = string.match(meta_key, '^board:{(.*)}:(%w+):meta$')
+  redis.call('PUBLISH', 'leaderboard:invalidate', cjson.encode({
+    contest_id = contest, view = view, epoch = stored[5], version = version, total = redis.call('ZCARD', rank_key), row = row
+  }))
+  return 1
 end
 
 local replies = {}

@@ -1,4 +1,4 @@
--- Replace one view of a board by one that was folded from the verdict log, unless somebody wrote to it meanwhile.
+-- Replace one view of a board by one that was folded from the verdict log, unless somebody wrote to it meanwhile, and say so to its readers.
 -- KEYS: meta, rank, rows, cells.
 -- ARGV: writes seen before the log was read ("" when there was no board), epoch, least version, rules, start_ms, end_ms, freeze_ms ("" for none), contest version,
 --       number of rows, then for each row: user, ZSET score, row; then for each cell: field, lines.
@@ -18,4 +18,8 @@ for i = next_cell, #ARGV, 2 do
 end
 redis.call('HSET', KEYS[1], 'epoch', ARGV[2], 'version', string.format('%.0f', version), 'rules', ARGV[4], 'start_ms', ARGV[5], 'end_ms', ARGV[6],
   'freeze_ms', ARGV[7], 'contest_version', ARGV[8], 'writes', tostring((tonumber(writes) or 0) + 1))
+local contest, view = string.match(KEYS[1], '^board:{(.*)}:(%w+):meta$')
+redis.call('PUBLISH', 'leaderboard:invalidate', cjson.encode({
+  contest_id = contest, view = view, epoch = ARGV[2], version = version, total = redis.call('ZCARD', KEYS[2])
+}))
 return {1, version}

@@ -5,12 +5,15 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.boards import BOARD_CHANNEL, Boards, BoardView, Contest, UnknownParticipantError
+from actors.boards import BOARD_CHANNEL, BoardChanged, Boards, BoardView, Contest, UnknownParticipantError
+from contracts.errors import EdgeLost
+from contracts.ports import RedisReply, RedisValue
 from contracts.scoring import BoardRules, Entry, Rules
 from contracts.verdicts import Verdict
 from edge.memory_redis import MemoryRedis
@@ -106,10 +109,12 @@ async def test_a_change_is_published_with_its_row_once_for_each_view(redis: Memo
                 break
             heard.append(payload)
     assert len(heard) == 2
-    assert b'"view":"public"' in heard[0]
-    assert b'"pending":1' in heard[0]
-    assert b'"view":"jury"' in heard[1]
-    assert b'"rank":1' in heard[1]
+    public, jury = (msgspec.json.decode(payload, type=BoardChanged) for payload in heard)
+    assert (public.view, jury.view) == (BoardView.PUBLIC, BoardView.JURY)
+    assert public.row is not None
+    assert public.row.cells["A"].pending == 1
+    assert jury.row is not None
+    assert jury.row.rank == 1
 
 
 async def test_somebody_who_withdrew_is_off_the_board(redis: MemoryRedis, clock: Clock) -> None:
@@ -142,3 +147,84 @@ async def test_neighbours_are_the_rows_around_somebody(redis: MemoryRedis, clock
     assert nobody is not None
     assert nobody.rows == []
     assert await store.page("other", BoardView.PUBLIC) is None
+
+
+class Deaf(MemoryRedis):
+    """A Redis that is lost right after each script: the caller never learns what it did."""
+
+    is_lost = False
+
+    async def script(self, lua: str, keys: Sequence[str], arguments: Sequence[RedisValue]) -> RedisReply:
+        reply = await super().script(lua, keys, arguments)
+        if self.is_lost:
+            raise EdgeLost("the answer was lost")
+        return reply
+
+    async def call(self, *words: RedisValue) -> RedisReply:
+        if self.is_lost:
+            raise EdgeLost("away")
+        return await super().call(*words)
+
+
+async def test_news_of_a_change_is_not_lost_with_its_answer(clock: Clock) -> None:
+    redis = Deaf(clock)
+    store = Boards(redis, clock)
+    contest = Contest("c1", BoardRules(Rules.ICPC, 0, HOUR), 1)
+    for view in BoardView:
+        assert await store.load(contest, view, NAMES, [], writes="", epoch="e1")
+    solved = Entry("s1", 1, "cyd", "A", 20, Verdict.AC, 0)
+    async with redis.subscribe(BOARD_CHANNEL) as events:
+        redis.is_lost = True
+        with pytest.raises(EdgeLost):
+            await store.apply("c1", "cyd", [solved])
+        with pytest.raises(EdgeLost):
+            await store.remove("c1", "ada", ["A"])
+        redis.is_lost = False
+        assert await store.apply("c1", "cyd", [solved])  # again, as the outbox does: it changes nothing
+        await store.remove("c1", "ada", ["A"])
+        await redis.call("PUBLISH", BOARD_CHANNEL, "end")
+        heard = []
+        async for _, payload in events:
+            if payload == b"end":
+                break
+            heard.append(msgspec.json.decode(payload, type=BoardChanged))
+    assert [(each.view, each.epoch, each.total, each.row and each.row.username) for each in heard] == [
+        ("public", "e1", 3, "Cyd"),
+        ("jury", "e1", 3, "Cyd"),
+        ("public", "e1", 2, None),
+        ("jury", "e1", 2, None),
+    ]
+    page = await store.page("c1", BoardView.JURY)
+    assert page is not None
+    assert page.rows[0] == heard[1].row
+    assert page.version == heard[3].version
+
+
+async def test_whoever_watches_a_view_hears_of_its_rebuilding_after_it_and_of_no_others(
+    redis: MemoryRedis, clock: Clock
+) -> None:
+    store = Boards(redis, clock)
+    contest = Contest("c1", BoardRules(Rules.ICPC, 0, HOUR), 1)
+    async with redis.subscribe(BOARD_CHANNEL) as events:
+        for view in BoardView:
+            assert await store.load(contest, view, NAMES, [], writes="", epoch=f"e-{view}")
+        await redis.call("PUBLISH", BOARD_CHANNEL, "end")
+        heard = []
+        async for _, payload in events:
+            if payload == b"end":
+                break
+            heard.append(msgspec.json.decode(payload, type=BoardChanged))
+    assert [(each.view, each.epoch, each.total, each.row) for each in heard] == [
+        ("public", "e-public", 3, None),
+        ("jury", "e-jury", 3, None),
+    ]
+
+
+async def test_half_a_board_is_no_board(redis: MemoryRedis, clock: Clock) -> None:
+    store = Boards(redis, clock)
+    contest = Contest("c1", BoardRules(Rules.ICPC, 0, HOUR), 7)
+    assert await store.load(contest, BoardView.PUBLIC, NAMES, [], writes="", epoch="e")
+    assert await store.contest_version("c1") is None  # the projector died before the jury's view
+    older = Contest("c1", BoardRules(Rules.ICPC, 0, HOUR), 6)
+    assert await store.load(older, BoardView.JURY, NAMES, [], writes="", epoch="e")
+    assert await store.contest_version("c1") == 6
