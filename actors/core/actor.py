@@ -32,6 +32,7 @@ Handle = Callable[[Desk, Any], Awaitable[Any]]
 HANDLERS: dict[type[Request[Any]], Handle] = {
     messages.CreateUser: people.create_user,
     messages.SetPassword: people.set_password,
+    messages.RenewPasswordHash: people.renew_password_hash,
     messages.OpenSession: people.open_session,
     messages.RotateSession: people.rotate_session,
     messages.CloseSession: people.close_session,

@@ -13,6 +13,7 @@ from contracts.messages import (
     CreateApiToken,
     CreateUser,
     OpenSession,
+    RenewPasswordHash,
     RevokeApiToken,
     Role,
     Rotated,
@@ -85,6 +86,16 @@ async def set_password(desk: Desk, request: SetPassword) -> None:
         "UPDATE sessions SET revoked_at_ms = $1 WHERE user_id = $2 AND revoked_at_ms IS NULL",
         desk.now_ms,
         request.user_id,
+    )
+
+
+async def renew_password_hash(desk: Desk, request: RenewPasswordHash) -> None:
+    """Keep a stronger hash of the password that ``old_hash`` is of; a password changed meanwhile stays changed, and nobody is signed out."""
+    await desk.tx.execute(
+        "UPDATE users SET password_hash = $1 WHERE id = $2 AND password_hash = $3",
+        request.new_hash,
+        request.user_id,
+        request.old_hash,
     )
 
 

@@ -130,7 +130,10 @@ async def _admit_to_practice(desk: Desk, request: Submit, *, is_public: bool) ->
         is_public or any(row["is_known"] for row in rows)
     ):
         raise NotFound("no such problem")
-    if any(row["ends_at_ms"] > desk.now_ms for row in rows):
+    running = [row for row in rows if row["ends_at_ms"] > desk.now_ms]
+    if running and not any(row["is_known"] for row in running):
+        raise NotFound("no such problem")  # it runs in secret
+    if running:
         raise Forbidden("the problem is part of a running contest: submit it there, with its contest_id")
 
 

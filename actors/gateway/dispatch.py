@@ -14,7 +14,7 @@ from quart import Response, g, request
 
 from actors.gateway.bodies import BoundedBody, decode_json, decode_multipart, decode_query
 from actors.gateway.identity import Identity, Keys
-from actors.gateway.limits import Standing, address_prefix
+from actors.gateway.limits import Rule, Standing, address_prefix
 from actors.gateway.routing import Answer, Call, Route, Who
 from actors.gateway.services import Services
 from contracts.errors import Forbidden, NotFound, TooMany, Unauthenticated
@@ -82,8 +82,10 @@ class Dispatcher:
     def _limit(self, route: Route, call: Call) -> Standing | None:
         if route.limit is None:
             return None
-        client = call.caller.user_id if call.caller is not None else address_prefix(call.address)
-        standing = self._services.limiter.take(getattr(self._services.limits, route.limit), client)
+        rule: Rule = getattr(self._services.limits, route.limit)
+        is_user = call.caller is not None and not rule.by_address
+        client = call.user.user_id if is_user else address_prefix(call.address)
+        standing = self._services.limiter.take(rule, client)
         if standing.retry_after_s is not None:
             g.headers = standing.headers()
             self._services.meter.count("rate_limited", rule=standing.rule.name)

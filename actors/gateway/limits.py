@@ -18,11 +18,12 @@ BUCKETS_MAX = 20_000
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """``burst`` requests at once, then ``per_s`` each second."""
+    """``burst`` requests at once, then ``per_s`` each second. ``by_address``: whoever is signed in is counted by address too, not as a user."""
 
     name: str
     burst: int
     per_s: float
+    by_address: bool = False
 
 
 class Standing(msgspec.Struct, frozen=True):

@@ -1,7 +1,7 @@
 """Reads of problems: what a problem shows, and to whom.
 
 A problem is visible to staff; to everybody who may see a contest that has started with it; and, when it is public, to everybody as long as no contest that
-is still to start has it. Hidden tests are in the package, which nothing here reads.
+is still to start has it, and none that runs and is a secret to them. Hidden tests are in the package, which nothing here reads.
 """
 
 from __future__ import annotations
@@ -64,10 +64,13 @@ def problem_visible(viewer: Caller | None, parameters: Parameters, now_ms: int) 
     if viewer is not None and viewer.is_staff:
         return "1 = 1"
     now = parameters.add(now_ms)
-    placed = "SELECT 1 FROM contest_problems cp JOIN contests c ON c.id = cp.contest_id WHERE cp.problem_id = p.id AND c.starts_at_ms"
+    placed = (
+        "SELECT 1 FROM contest_problems cp JOIN contests c ON c.id = cp.contest_id WHERE cp.problem_id = p.id AND c."
+    )
+    is_known = contest_visible(viewer, parameters)
     return (
-        f"(EXISTS ({placed} <= {now} AND {contest_visible(viewer, parameters)})"
-        f" OR (p.is_public AND NOT EXISTS ({placed} > {now})))"
+        f"(EXISTS ({placed}starts_at_ms <= {now} AND {is_known})"
+        f" OR (p.is_public AND NOT EXISTS ({placed}ends_at_ms > {now} AND (c.starts_at_ms > {now} OR NOT {is_known}))))"
     )
 
 

@@ -24,8 +24,10 @@ class Limits:
     package: int = 32 * MIB
     json_timeout_s: float = 15
     package_timeout_s: float = 120
-    signup: Rule = field(default_factory=lambda: Rule("signup", burst=60, per_s=1.0))
-    signin: Rule = field(default_factory=lambda: Rule("signin", burst=60, per_s=1.0))
+    # By address, signed in or not: otherwise each new account would be a new licence to make accounts and to guess passwords.
+    signup: Rule = field(default_factory=lambda: Rule("signup", burst=60, per_s=1.0, by_address=True))
+    signin: Rule = field(default_factory=lambda: Rule("signin", burst=60, per_s=1.0, by_address=True))
+    refresh: Rule = field(default_factory=lambda: Rule("refresh", burst=30, per_s=0.2))  # of one session
     # Guessing one account's password; counted per address as well, so that nobody can lock somebody else out from elsewhere.
     account: Rule = field(default_factory=lambda: Rule("account", burst=20, per_s=0.2))
     submissions: Rule = field(default_factory=lambda: Rule("submissions", burst=30, per_s=0.5))

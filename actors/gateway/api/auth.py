@@ -34,9 +34,9 @@ from contracts.messages import (
     CreateApiToken,
     CreateUser,
     OpenSession,
+    RenewPasswordHash,
     RevokeApiToken,
     RotateSession,
-    SetPassword,
     User,
 )
 
@@ -111,7 +111,8 @@ async def signin(call: Call, body: Signin) -> Answer[SessionView]:
         raise Unauthenticated(WRONG)
     if services.passwords.is_outdated(encoded):
         stronger = await services.passwords.hash(body.password)
-        await services.rpc.call("core", SetPassword(user_id=user.id, password_hash=stronger), timeout=TIMEOUT_S)
+        renewal = RenewPasswordHash(user_id=user.id, old_hash=encoded, new_hash=stronger)
+        await services.rpc.call("core", renewal, timeout=TIMEOUT_S)
     return await _open_session(call, user)
 
 
@@ -125,6 +126,10 @@ async def refresh(call: Call) -> Answer[SessionView]:
     if not token or len(token) > 256 or not token.isascii() or "." not in token:
         raise Unauthenticated("There is no session to refresh; sign in.")
     _require_csrf(call, session_of(token))
+    # Only after CSRF, which proves the session: a stranger must not be able to use up somebody else's bucket.
+    standing = services.limiter.take(services.limits.refresh, session_of(token))
+    if standing.retry_after_s is not None:
+        raise TooMany("Too many refreshes; wait a little.", retry_after_s=standing.retry_after_s)
     following = new_refresh_token(services.rng, session_of(token))
     request = RotateSession(
         refresh_hash=token_hash(token), next_hash=token_hash(following), expires_at_ms=_refresh_expiry(call)

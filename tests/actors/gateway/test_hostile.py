@@ -1,0 +1,127 @@
+"""What a hostile contestant, a hostile stranger and a hostile member of the staff tried, and what came of it."""
+
+from __future__ import annotations
+
+import pytest
+from argon2 import PasswordHasher
+
+from contracts.messages import CreateUser, Role, Submit
+from tests.actors.gateway.conftest import HOUR_MS, House, Visitor, body_of
+from tests.actors.gateway.test_auth import ADA, signed_in
+
+SIGNIN = "/api/v1/auth/signin"
+SIGNUP = "/api/v1/auth/signup"
+
+
+class TestStrongerHashes:
+    async def eve(self, house: House) -> None:
+        weaker = PasswordHasher(time_cost=2, memory_cost=32, parallelism=1).hash("old but right")
+        request = CreateUser(user_id="eve", username="eve", email="e@x.y", password_hash=weaker)
+        await house.rpc.call("core", request, timeout=1)
+
+    async def test_renewing_a_hash_signs_nobody_out(self, house: House) -> None:
+        credentials = {"username": "eve", "password": "old but right"}
+        await self.eve(house)
+        row = await house.database.fetch_one("SELECT password_hash FROM users WHERE id = 'eve'")
+        assert row is not None
+        at_home = await signed_in(house, await house.anonymous.post(SIGNIN, credentials))
+        # The hash is weak again: the parameters were raised once more.
+        await house.database.execute("UPDATE users SET password_hash = $1 WHERE id = 'eve'", row["password_hash"])
+        await house.anonymous.post(SIGNIN, credentials)
+        row = await house.database.fetch_one("SELECT revoked_at_ms FROM sessions WHERE user_id = 'eve' ORDER BY id")
+        assert row is not None
+        assert row["revoked_at_ms"] is None
+        assert (await at_home.get("/api/v1/auth/me")).status_code == 200
+
+    async def test_a_password_that_was_changed_meanwhile_stays_changed(self, house: House) -> None:
+        await self.eve(house)
+        hash_now = house.services.passwords.hash
+
+        async def slowly(password: str) -> str:
+            stronger = await hash_now(password)
+            await house.database.execute("UPDATE users SET password_hash = 'a new password' WHERE id = 'eve'")
+            return stronger
+
+        house.services.passwords.hash = slowly  # type: ignore[method-assign]
+        await house.anonymous.post(SIGNIN, {"username": "eve", "password": "old but right"})
+        row = await house.database.fetch_one("SELECT password_hash FROM users WHERE id = 'eve'")
+        assert row is not None
+        assert row["password_hash"] == "a new password"
+
+
+class TestLimits:
+    async def test_an_account_of_ones_own_gives_no_more_tries_at_those_of_others(self, house: House) -> None:
+        accounts = [await house.user(f"sock{number}") for number in range(3)]
+        statuses = []
+        for number in range(house.services.limits.signin.burst + 1):
+            puppet = accounts[number % len(accounts)]
+            response = await puppet.post(SIGNIN, {"username": f"victim{number}", "password": "guess"})
+            statuses.append(response.status_code)
+        assert statuses[-1] == 429
+
+    async def test_each_new_account_is_no_new_licence_to_make_accounts(self, house: House) -> None:
+        statuses, visitor = [], house.anonymous
+        for number in range(house.services.limits.signup.burst + 1):
+            account = {**ADA, "username": f"sock{number}", "email": f"sock{number}@example.org"}
+            response = await visitor.post(SIGNUP, account)
+            statuses.append(response.status_code)
+            if response.status_code == 201:
+                visitor = await signed_in(house, response)
+        assert statuses[-1] == 429
+
+    async def test_refreshing_in_a_loop_is_slowed_down(self, house: House) -> None:
+        visitor = await signed_in(house, await house.anonymous.post(SIGNUP, ADA))
+        statuses = set()
+        for _ in range(house.services.limits.refresh.burst + 1):
+            cookie = f"cw_access={visitor.access_token}; cw_refresh={visitor.refresh_token}"
+            response = await visitor.post("/api/v1/auth/refresh", headers={"Cookie": cookie})
+            statuses.add(response.status_code)
+        assert statuses == {200, 429}
+        assert int(response.headers["Retry-After"]) >= 1
+
+
+class TestPrivateContests:
+    async def test_their_problems_are_nobody_elses_while_they_run(self, house: House, ada: Visitor) -> None:
+        await house.problem("exam")
+        await house.contest("closed", "exam", is_public=False)
+        for visitor in (house.anonymous, ada):
+            assert (await visitor.get("/api/v1/problems/exam")).status_code == 404
+            assert (await visitor.get("/problems/exam")).status_code == 404
+            assert (await body_of(await visitor.get("/api/v1/problems")))["items"] == []
+        answer = {"problem_id": "exam", "language": "c", "source": "x"}
+        for route in ("submissions", "runs"):
+            assert (await ada.post(f"/api/v1/{route}", answer)).status_code == 404
+
+    async def test_whoever_is_in_one_sees_them_and_afterwards_everybody_practises(
+        self, house: House, ada: Visitor
+    ) -> None:
+        await house.problem("exam")
+        await house.contest("closed", "exam", is_public=False)
+        await house.database.execute("INSERT INTO registrations VALUES ('closed', 'ada', 1)")
+        assert (await ada.get("/api/v1/problems/exam")).status_code == 200
+        house.clock.at_ms += HOUR_MS
+        eve = {**ADA, "username": "eve"} | {"email": "eve@example.org"}
+        bob = await signed_in(house, await house.anonymous.post(SIGNUP, eve))
+        assert (await bob.get("/api/v1/problems/exam")).status_code == 200
+
+    async def test_core_says_nothing_of_one_either(self, house: House, ada: Visitor) -> None:
+        from contracts.errors import NotFound
+
+        await house.problem("exam")
+        await house.contest("closed", "exam", is_public=False)
+        request = Submit(
+            submission_id="s", user_id="ada", problem_id="exam", language="c", source="x", correlation_id="c"
+        )
+        with pytest.raises(NotFound):
+            await house.rpc.call("core", request, timeout=1)
+
+
+class TestRoles:
+    async def test_somebody_who_is_no_longer_staff_is_not_staff_for_ten_minutes_more(self, house: House) -> None:
+        sam = await house.user("sam", Role.STAFF)
+        await house.contest("closed", is_public=False)
+        assert (await sam.get("/api/v1/contests/closed")).status_code == 200
+        await house.database.execute("UPDATE users SET role = 'contestant' WHERE id = 'sam'")
+        assert (await sam.get("/api/v1/contests/closed")).status_code == 404
+        assert (await sam.request("PATCH", "/api/v1/contests/closed", json={"title": "Mine"})).status_code == 403
+        assert (await sam.get("/api/v1/auth/me")).status_code == 200
