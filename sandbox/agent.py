@@ -10,7 +10,8 @@ Rule 2: a program gets three descriptors, a ``/tmp`` and a ``/proc`` that nobody
 Rule 3: no program is alive while the agent touches files, so there is no race to win; and still no symlink is ever followed.
 Rule 4: when anything here fails, say why and exit. The host destroys the box; there is no repair.
 
-The next init is forked, and gives up its powers, while the host looks at the last result: it costs nobody's waiting time.
+The next init is made, gives up its powers and rehearses its part while the host looks at the last result: it costs nobody's waiting time. A third process,
+the nursery, forks it: a fork takes longer than all that the agent itself has to do around a run.
 """
 # ruff: noqa: D101, D102, D103, S108, PTH123, PTH208, SIM105 - a script for inside the box: /tmp is its own, and pathlib or contextlib would cost a third of its start
 
@@ -30,10 +31,12 @@ import time
 MAX_FRAME = 1 << 28
 MAX_SPEC = 1 << 16
 SYS_CLONE, SYS_CAPSET = {"x86_64": (56, 126), "aarch64": (220, 91)}[os.uname().machine]
-CLONE_NEWPID, CLONE_NEWNS, SIGCHLD, SIGKILL, SIGTERM = 0x20000000, 0x00020000, 17, 9, 15
+CLONE_NEWPID, CLONE_NEWNS, CLONE_PARENT, SIGCHLD, SIGKILL, SIGTERM = 0x20000000, 0x00020000, 0x8000, 17, 9, 15
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND = 1, 2, 4, 8, 32, 4096
 PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 4, 22, 38, 47, 4
+MSG_CMSG_CLOEXEC = 0x40000000
 F_ADD_SEALS, ALL_SEALS, MFD_CLOEXEC, MFD_ALLOW_SEALING = 1033, 15, 1, 2
+NURSERY = "2"  # its pid: the agent's first child
 HARD_WALL_FACTOR = 8  # a program that only waits for a busy machine's CPU gets this many wall limits, never more
 STOP_PATIENCE_MS = 2000
 CACHE_MATTERS = 8 << 20  # bytes of peak below which the share of file cache in it is not worth asking for
@@ -54,6 +57,7 @@ HARD = {what: resource.getrlimit(what)[1] for what, _ in RLIMITS}
 
 libc = ctypes.PyDLL(None, use_errno=True)  # keeps the GIL: after a raw clone() there is nobody to hand it back
 libc.syscall.restype = ctypes.c_long
+CAPABILITY_VERSION_3, NO_CAPABILITIES = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
 
 
 def pack(*fields: bytes | bytearray | memoryview) -> bytes:
@@ -170,8 +174,17 @@ class Agent:
         self.tmp_options = owner + b"mode=0700,size=%d,nr_inodes=%d" % (int(text["tmp_bytes"]), int(text["tmp_files"]))
         self.has_proc = os.access("/proc/self", os.F_OK)
         self.tmp = -1  # the run's /tmp, which lies in its init's mount namespace
+        self.nursery: Nursery = None  # type: ignore[assignment]  # until it settles: a copy of all that is above
         self.spare: Init | None = None
         must(libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), "prctl dumpable")
+
+    def settle(self) -> None:
+        """Start the nursery, which is a copy of this process as it is now, and have it make the first init."""
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        self.nursery = Nursery(self)
+        self.spare = Init(self.nursery)
 
     # ---- files: names are relative to /box or /tmp and every component is opened without following links -------------
 
@@ -234,7 +247,9 @@ class Agent:
         )
         old, self.spare = self.spare, None
         if old is not None:  # its own view of /box is still writable
+            os.close(old.ready())
             old.kill()
+            self.spare = Init(self.nursery)
 
     # ---- one run -----------------------------------------------------------------------------------------------------
 
@@ -242,7 +257,7 @@ class Agent:
         bulky = (b"arg", b"env", b"file", b"dir", b"collect", b"stdin")
         one = {key: bytes(value) for key, value in request if key not in bulky}
         limits = {key: int(one[key]) for key in NUMBERS}
-        init, self.spare = self.spare or Init(self), None
+        init, self.spare = self.spare or Init(self.nursery), None
         self.tmp = init.ready()
         stdin = self.prepare(request)
         err_read, err_write = os.pipe()
@@ -279,7 +294,7 @@ class Agent:
         os.close(self.tmp)
         self.tmp = -1
         send(*reply)
-        self.spare = Init(self)  # meanwhile the old one finishes dying
+        self.spare = Init(self.nursery)  # meanwhile the old one finishes dying
         init.wait()
         if peak >= CACHE_MATTERS:
             self.group.cache = self.group.file_cache()
@@ -342,25 +357,68 @@ class Agent:
         return True
 
 
-class Init:
-    """The init of one run's namespaces: forked ahead of time, already without powers, it waits to be told what to run."""
+class Nursery:
+    """The process that forks inits, as children of the agent. It has the agent's powers and never runs anything else."""
 
     def __init__(self, agent: Agent) -> None:
         self.socket, theirs = seqpacket_pair()
-        self.usage: resource.struct_rusage | None = None
-        self.pid = libc.syscall(SYS_CLONE, CLONE_NEWPID | CLONE_NEWNS | SIGCHLD, 0, 0, 0, 0)
+        self.pid = must(libc.syscall(SYS_CLONE, SIGCHLD, 0, 0, 0, 0), "clone")
         if self.pid == 0:
             try:
                 self.socket.close()
-                live_as_init(agent, theirs)
+                live_as_nursery(agent, theirs)
             finally:
                 os._exit(1)
-        must(self.pid, "clone")
         theirs.close()
 
+    def order(self) -> _socket.socket:
+        """Have an init made and return its channel."""
+        ours, theirs = seqpacket_pair()
+        rights = theirs.fileno().to_bytes(4, sys.byteorder)
+        self.socket.sendmsg([b"init"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
+        theirs.close()
+        return ours
+
+    def pid_of_next(self) -> int:
+        """Return the pid of the init ordered longest ago."""
+        said = self.socket.recv(100)
+        if not said.isdigit():
+            raise RuntimeError(f"no init for a run: {said.decode(errors='replace') or 'the nursery ended'}")
+        return int(said)
+
+
+def live_as_nursery(agent: Agent, orders: _socket.socket) -> None:
+    """Never returns: fork an init for every channel that comes in."""
+    try:
+        while True:
+            order, control, _, _ = orders.recvmsg(100, 64, MSG_CMSG_CLOEXEC)
+            if not order:
+                os._exit(0)
+            channel = _socket.socket(fileno=int.from_bytes(control[0][2][:4], sys.byteorder))
+            pid = libc.syscall(SYS_CLONE, CLONE_NEWPID | CLONE_NEWNS | CLONE_PARENT | SIGCHLD, 0, 0, 0, 0)
+            if pid == 0:
+                orders.close()
+                live_as_init(agent, channel)
+            channel.close()
+            orders.send(b"%d" % must(pid, "clone"))
+    except BaseException as problem:  # noqa: BLE001 - the channel is the only place to tell it
+        orders.send(f"{type(problem).__name__}: {problem}".encode()[:100])
+        os._exit(1)
+
+
+class Init:
+    """The init of one run's namespaces: forked ahead of time, already without powers, it waits to be told what to run."""
+
+    def __init__(self, nursery: Nursery) -> None:
+        self.nursery = nursery
+        self.socket = nursery.order()
+        self.usage: resource.struct_rusage | None = None
+        self.pid = 0  # not known before it is ready
+
     def ready(self) -> int:
-        """Return a descriptor of the ``/tmp`` it made; its namespaces are complete then."""
-        said, control, _, _ = self.socket.recvmsg(MAX_SPEC, 64)
+        """Return a descriptor of the ``/tmp`` it made; it is complete then, and uses no more time or memory before it is told to go."""
+        self.pid = self.nursery.pid_of_next()
+        said, control, _, _ = self.socket.recvmsg(MAX_SPEC, 64, MSG_CMSG_CLOEXEC)
         if not control:
             raise RuntimeError(f"no init for a run: {said.decode(errors='replace') or 'it ended'}")
         return int.from_bytes(control[0][2][:4], sys.byteorder)
@@ -421,17 +479,18 @@ def seqpacket_pair() -> tuple[_socket.socket, _socket.socket]:
 def live_as_init(agent: Agent, channel: _socket.socket) -> None:
     """Never returns: give up all power, wait for what to run, run it, and report how it ended and what it used."""
     try:
-        own_view(agent, channel)
+        tmp = own_view(agent)
         give_up_powers(agent)
-        spec, control, _, _ = channel.recvmsg(MAX_SPEC, 64)
+        rehearse()
+        channel.sendmsg([b"ready"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, tmp.to_bytes(4, sys.byteorder))])
+        os.close(tmp)
+        spec, control, _, _ = channel.recvmsg(MAX_SPEC, 64, MSG_CMSG_CLOEXEC)
         if not spec:
             os._exit(0)
         own = time.process_time_ns()
         cwd, argv, env, *numbers = unpack(spec)
         rights = control[0][2]
         fds = [int.from_bytes(rights[at : at + 4], sys.byteorder) for at in range(0, len(rights), 4)]
-        for fd in fds:
-            os.set_inheritable(fd, False)
         for (what, _), number in zip(RLIMITS, numbers, strict=True):
             set_limit(what, int(bytes(number)))
         os.chdir(bytes(cwd))
@@ -444,12 +503,7 @@ def live_as_init(agent: Agent, channel: _socket.socket) -> None:
         while pid != program:
             pid, status = os.waitpid(-1, 0)
         wall = time.monotonic_ns() - began
-        kill_everybody()
-        reap()  # or the kernel would, and forget what they used
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        cpu = int((used.ru_utime + used.ru_stime) * 1e9)
-        account = (status, wall, time.process_time_ns() - own, cpu, used.ru_maxrss)
-        report = pack(*(b"%d" % number for number in account))
+        report = conclude(status, wall, own)
     except BaseException as problem:  # noqa: BLE001 - the channel is the only place to tell it
         report = pack(f"{type(problem).__name__}: {problem}".encode())
     channel.send(report)
@@ -463,14 +517,31 @@ def freeze_times(device: bytes) -> None:
     must(libc.mount(None, device, None, flags, None), "remount a device")
 
 
-def own_view(agent: Agent, channel: _socket.socket) -> None:
-    """Mount the run's own ``/tmp`` and ``/proc``, and hand the agent a descriptor of the first."""
+def conclude(status: int, wall: int, own: int) -> bytes:
+    """Kill and reap what is left of the run, and return the account of it."""
+    kill_everybody()
+    reap()  # or the kernel would, and forget what they used
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = int((used.ru_utime + used.ru_stime) * 1e9)
+    account = (status, wall, time.process_time_ns() - own, cpu, used.ru_maxrss)
+    return pack(*(b"%d" % number for number in account))
+
+
+def rehearse() -> None:
+    """Go through the motions of a run: what an init touches for the first time must be copied from the nursery, better now than between two tests."""
+    conclude(0, time.monotonic_ns(), time.process_time_ns())
+    unpack(memoryview(pack(b"/tmp", *(b"%d" % number for number in resource.getrlimit(resource.RLIMIT_NOFILE)))))
+    for what, _ in RLIMITS:
+        set_limit(what, -1)
+    resource.setrlimit(resource.RLIMIT_NOFILE, resource.getrlimit(resource.RLIMIT_NOFILE))
+
+
+def own_view(agent: Agent) -> int:
+    """Mount the run's own ``/tmp`` and ``/proc``, and return a descriptor of the first."""
     must(libc.mount(b"tmpfs", b"/tmp", b"tmpfs", MS_NOSUID | MS_NODEV, agent.tmp_options), "mount /tmp")
     if agent.has_proc:
         must(libc.mount(b"proc", b"/proc", b"proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, None), "mount /proc")
-    tmp = os.open("/tmp", os.O_RDONLY | os.O_DIRECTORY)
-    channel.sendmsg([b"ready"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, tmp.to_bytes(4, sys.byteorder))])
-    os.close(tmp)
+    return os.open("/tmp", os.O_RDONLY | os.O_DIRECTORY)
 
 
 def give_up_powers(agent: Agent) -> None:
@@ -484,8 +555,7 @@ def give_up_powers(agent: Agent) -> None:
         os.setresgid(agent.gid, agent.gid, agent.gid)
         os.setresuid(agent.uid, agent.uid, agent.uid)
     must(libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0), "ambient capabilities")
-    header, nothing = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
-    must(libc.syscall(SYS_CAPSET, header, nothing), "capset")
+    must(libc.syscall(SYS_CAPSET, CAPABILITY_VERSION_3, NO_CAPABILITIES), "capset")
     must(libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), "prctl dumpable")
     must(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
     _signal.signal(SIGTERM, kill_everybody)  # only the agent, from outside, and the program itself can send it
@@ -553,9 +623,9 @@ def reap() -> None:
 
 
 def pids_of_run() -> list[int]:
-    """Return every process of the box but the agent: between two runs there is none but an idle init."""
+    """Return every process of the box but the agent and its nursery: between two runs there is none but an idle init."""
     try:
-        return [int(name) for name in os.listdir("/proc") if name.isdigit() and name != "1"]
+        return [int(name) for name in os.listdir("/proc") if name.isdigit() and name not in ("1", NURSERY)]
     except FileNotFoundError:  # a box without /proc
         return []
 
@@ -602,10 +672,7 @@ def main() -> None:
             pairs = list(zip((bytes(key) for key in fields[1::2]), fields[2::2], strict=True))
             if agent is None:
                 agent = Agent({key: bytes(value) for key, value in pairs})
-                gc.collect()
-                gc.freeze()
-                gc.disable()
-                agent.spare = Init(agent)
+                agent.settle()
                 send(b"ready", b"version", sys.version.split()[0].encode())
             elif verb == b"run":
                 agent.run(pairs)

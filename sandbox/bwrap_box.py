@@ -137,7 +137,11 @@ class BwrapBox:
         if process.returncode is not None:
             return  # whoever asked whether it was alive has reaped it: its pid may be somebody else's by now
         if self._pidfd < 0:
-            leftovers.kill_family(process.pid)
+            for child in leftovers.kill_family(process.pid):
+                try:
+                    await trio.lowlevel.wait_readable(child)
+                finally:
+                    os.close(child)
         monitor = os.pidfd_open(process.pid)
         try:
             await trio.lowlevel.wait_readable(monitor)

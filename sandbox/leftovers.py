@@ -56,15 +56,21 @@ def end_orphans() -> int:
     return ended
 
 
-def kill_family(parent: int) -> None:
-    """Kill a child of ours with all of its own children, none of which may have asked to die with it yet."""
+def kill_family(parent: int) -> list[int]:
+    """Kill a child of ours with all of its own children, none of which may have asked to die with it yet; return a pidfd of each of these.
+
+    A child that is the init of a PID namespace is only over when everything in it is.
+    """
+    killed: list[int] = []
     with contextlib.suppress(ProcessLookupError):
         os.kill(parent, signal.SIGSTOP)  # so that it starts no more while we look
         os.waitid(os.P_PID, parent, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
         for child in _children(parent):
             with contextlib.suppress(ProcessLookupError):
+                killed.append(os.pidfd_open(child))
                 os.kill(child, signal.SIGKILL)
         os.kill(parent, signal.SIGKILL)
+    return killed
 
 
 def _children(pid: int) -> list[int]:

@@ -52,6 +52,7 @@ _SOCKETS: Final = {"x86_64": (41, 53), "aarch64": (198, 199)}  # socket, socketp
 _SETRLIMIT: Final = {"x86_64": 160, "aarch64": 164}
 _PRLIMIT: Final = {"x86_64": 302, "aarch64": 261}
 _RLIMIT_CORE: Final = 4
+_LEAF: Final = 4
 _CLONE3: Final = 435
 
 
@@ -94,8 +95,15 @@ def program(machine: str | None = None) -> bytes:
     for half in (_ARG2_LOW, _ARG2_HIGH):  # no new core limit: only asking for the old one
         code += [_ins(_LD_W_ABS, half), _ins(_JEQ, 0, 1, 0), refuse]
     code += [allow]
-    for numbers in DENIED.values():
-        number = numbers[column]
-        if number is not None:
-            code += [_ins(_JEQ, number, 0, 1), _return_errno(errno.EPERM)]
-    return b"".join([*code, _ins(_RET, _ALLOW)])
+    code += _deny(sorted(number for numbers in DENIED.values() if (number := numbers[column]) is not None))
+    return b"".join(code)
+
+
+def _deny(numbers: list[int]) -> list[bytes]:
+    """Return what refuses ``numbers``, as a search tree: the kernel walks through all of it for every call it knows, each time a filter is set."""
+    if len(numbers) <= _LEAF:
+        checks = [_ins(_JEQ, number, len(numbers) - at, 0) for at, number in enumerate(numbers)]
+        return [*checks, _ins(_RET, _ALLOW), _return_errno(errno.EPERM)]
+    middle = len(numbers) // 2
+    low, high = _deny(numbers[:middle]), _deny(numbers[middle:])
+    return [_ins(_JGE, numbers[middle], len(low), 0), *low, *high]

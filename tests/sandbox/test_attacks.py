@@ -471,7 +471,7 @@ async def test_a_box_that_was_starting_when_the_server_was_killed_is_ended_by_th
     provider.clean_stale()
     gone = [pid for pid, server in leftovers.marked() if leftovers.started(int(server.partition(".")[0])) is None]
     with trio.fail_after(5):
-        while any(leftovers.started(pid) is not None for pid in gone):  # noqa: ASYNC110 - no event tells of a stranger's end
+        while any(leftovers.started(pid) is not None for pid in gone):
             await trio.sleep(0.01)
 
 
