@@ -4,6 +4,9 @@ Rule 1: everything a client can hold is bounded: connections, headers, the time 
 Rule 2: draining stops listening first, closes idle connections, lets requests under way finish within the grace, and then closes what is left,
         even a connection whose client has stopped reading.
 Rule 3: a connection that breaks its protocol, or our handling of it, ends alone.
+Rule 4: when every place is taken, the connection that has been idle for longest gives its place to the newcomer: silence, or headers that never end,
+        can lock nobody out. Only when each place has a request under way is a newcomer told to come again.
+Rule 5: HTTP/1.1 and nothing else. HTTP/2 over clear text serves no browser, and its floods (rapid reset, settings, continuation) would be ours to bound.
 """
 
 from __future__ import annotations
@@ -15,17 +18,21 @@ import resource
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
+import h11
 import structlog
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
-from hypercorn.events import Event, RawData
+from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.lifespan import Lifespan
+from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
+from hypercorn.utils import parse_socket_addr
 
 from contracts.errors import Invalid, Unavailable
 
@@ -33,7 +40,7 @@ BACKLOG = 1024
 SPARE_FILES = 128  # descriptors that other parts of the process need
 _ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]*):(?P<port>[0-9]{1,5})\Z")
 _BUSY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-_BAD_TARGET = b"The request target must begin with a slash.\n"
+_BAD_TARGET = b"The request target must begin with one slash.\n"
 
 _log = structlog.get_logger("http")
 
@@ -120,6 +127,11 @@ def _reason(error: OSError) -> str:
     return error.strerror or str(error)
 
 
+class _Note(Protocol):
+    def __call__(self, *, is_idle: bool) -> None:
+        """Hear whether a connection waits for a request."""
+
+
 class _Server:
     """One run of the server: the connections that are open, and how they end."""
 
@@ -130,6 +142,7 @@ class _Server:
         self._app = ASGIWrapper(cast("Any", _guarded(app)))
         self._context = WorkerContext(None)
         self._open: set[_Stream] = set()
+        self._idle: dict[_Stream, None] = {}  # the longest idle first
         self._all_gone = trio.Event()
 
     async def run(self, listeners: list[trio.SocketListener], ready: Callable[[], None], draining: trio.Event) -> None:
@@ -165,21 +178,62 @@ class _Server:
         connections.cancel_scope.cancel()
 
     async def _connection(self, raw: trio.SocketStream) -> None:
-        if len(self._open) >= self._most:
+        if len(self._open) >= self._most and not self._make_room():
             await _turn_away(raw)
             return
         stream = _Stream(raw, self._limits.send_s)
         self._open.add(stream)
+        self._idle[stream] = None
+
+        def note(*, is_idle: bool) -> None:
+            self._idle.pop(stream, None)
+            if is_idle and stream in self._open:
+                self._idle[stream] = None
+
         try:
-            state = ConnectionState({})
-            await _Connection(self._app, self._config, self._context, cast("Any", state), cast("Any", stream))
+            connection = _Connection(
+                self._app, self._config, self._context, cast("Any", ConnectionState({})), cast("Any", stream)
+            )
+            connection.note = note
+            await connection
         except Exception:  # noqa: BLE001 - whatever a hostile client brought up, it ends here with its connection
             _log.exception("connection_broke")
         finally:
             self._open.discard(stream)
+            self._idle.pop(stream, None)
             stream.close_now()
             if not self._open and self._context.terminated.is_set():
                 self._all_gone.set()
+
+    def _make_room(self) -> bool:
+        """Close the connection that has been idle for longest; False when each has a request under way."""
+        stream = next(iter(self._idle), None)
+        if stream is None:
+            return False
+        del self._idle[stream]
+        self._open.discard(stream)
+        stream.close_now()
+        return True
+
+
+class _Http1(H11Protocol):
+    """HTTP/1.1 without the ways out of it, and without the two lengths of one body that smuggling lives on."""
+
+    async def _check_protocol(self, event: h11.Request) -> None:
+        """Upgrade to nothing: an offer of h2c is ignored, as RFC 9110 (7.8) allows."""
+
+    async def _create_stream(self, request: h11.Request) -> None:
+        names = {bytes(name) for name, _ in request.headers}
+        status = None
+        if request.http_version not in (b"1.0", b"1.1"):
+            status = 505
+        elif {b"content-length", b"transfer-encoding"} <= names:
+            status = 400  # RFC 9112 (6.1) lets a server refuse it, and a proxy before us may have counted otherwise
+        if status is None:
+            await super()._create_stream(request)
+            return
+        await self._send_error_response(status)
+        await self.send(Closed())
 
 
 class _Connection(TCPServer):
@@ -189,8 +243,32 @@ class _Connection(TCPServer):
     moment: without the shield the timer never runs, and the connection stays open for ever, through draining too.
     """
 
+    note: _Note
+
+    async def run(self) -> None:
+        """Serve the connection until it ends. As in TCPServer, but for TLS, which ends before us, and HTTP/2."""
+        socket = self.stream.socket
+        try:
+            client, server = (
+                parse_socket_addr(socket.family, name()) for name in (socket.getpeername, socket.getsockname)
+            )
+            async with TaskGroup() as task_group:
+                self._task_group = task_group
+                state = ConnectionState(self.state)
+                of_server = (self.app, self.config, self.context)
+                http1 = _Http1(*of_server, task_group, state, False, client, server, self.protocol_send)
+                self.protocol = cast("Any", http1)
+                await self.idle_task.restart(task_group, self._idle_timeout)
+                await self._read_data()
+        except OSError as error:
+            _log.debug("connection_lost", error=str(error))
+        finally:
+            await self._close()
+
     async def protocol_send(self, event: Event) -> None:
         """Send what the protocol has, or note that the connection is idle or busy."""
+        if isinstance(event, Updated):
+            self.note(is_idle=event.idle)
         with trio.CancelScope(
             shield=not isinstance(event, RawData)
         ):  # sending shields itself, and must notice a cancel in between
@@ -253,7 +331,8 @@ def _guarded(app: App) -> App:
     async def guarded(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "websocket":
             await send({"type": "websocket.close"})
-        elif scope["type"] == "http" and not scope["path"]:
+        elif scope["type"] == "http" and (not scope["path"] or scope["path"].startswith("//")):
+            # Quart takes //metrics for /metrics; a proxy that guards an address by its path must not be walked around.
             headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(_BAD_TARGET))]
             await send({"type": "http.response.start", "status": 400, "headers": headers})
             await send({"type": "http.response.body", "body": _BAD_TARGET, "more_body": False})

@@ -199,10 +199,13 @@ async def test_a_client_that_leaves_in_the_middle_of_a_body_is_nobodys_problem()
 
 
 async def test_connections_above_the_limit_are_told_to_come_again() -> None:
-    async with running(make_app(), Limits(connections=2)) as server:
+    app = make_app()
+    async with running(app, Limits(connections=2)) as server:
         kept = [await server.connect() for _ in range(2)]
         for stream in kept:
-            await exchange(stream, GET)
+            app.started = trio.Event()  # type: ignore[attr-defined]
+            await stream.send_all(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+            await app.started.wait()  # type: ignore[attr-defined]
         answer = await exchange(await server.connect(), GET)
         assert answer.startswith(b"HTTP/1.1 503")
         assert b"Retry-After" in answer
@@ -213,6 +216,61 @@ async def test_connections_above_the_limit_are_told_to_come_again() -> None:
             await trio.sleep(0.01)
         else:
             raise AssertionError("the freed place was not given to anybody")
+
+
+async def test_silence_and_endless_headers_lock_nobody_out() -> None:
+    async with running(make_app(), Limits(connections=4)) as server:
+        silent = [await server.connect() for _ in range(4)]
+        for stream in silent[::2]:
+            await stream.send_all(b"GET / HTTP/1.1\r\nX: ")
+        for _ in range(6):
+            assert (await exchange(await server.connect(), GET)).endswith(b"hello")
+        with trio.fail_after(5):
+            assert await silent[0].receive_some(100) == b""  # the longest idle went first
+
+
+async def test_a_request_under_way_keeps_its_place() -> None:
+    app = make_app()
+    async with running(app, Limits(connections=2)) as server:
+        busy = await server.connect()
+        await busy.send_all(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+        await app.started.wait()  # type: ignore[attr-defined]
+        for _ in range(4):
+            assert (await exchange(await server.connect(), GET)).endswith(b"hello")
+        app.go_on.set()  # type: ignore[attr-defined]
+        assert (await exchange(busy, b"")).endswith(b"done")
+
+
+async def test_http_2_by_prior_knowledge_is_refused() -> None:
+    async with running(make_app()) as server:
+        answer = await exchange(await server.connect(), b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")
+        assert answer.startswith(b"HTTP/1.1 505")
+
+
+async def test_an_offer_of_http_2_is_answered_in_http_1() -> None:
+    raw = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n"
+    async with running(make_app()) as server:
+        answer = await exchange(await server.connect(), raw)
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert answer.endswith(b"hello")
+
+
+async def test_a_body_of_two_lengths_is_refused_and_what_follows_it_is_not_read() -> None:
+    body = b"0\r\n\r\n" + GET
+    raw = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n" + body
+    async with running(make_app()) as server:
+        stream = await server.connect()
+        answer = await exchange(stream, raw)
+        assert answer.startswith(b"HTTP/1.1 400")
+        assert b"hello" not in answer
+        with trio.fail_after(5):
+            assert await stream.receive_some(1000) == b""
+
+
+async def test_two_slashes_are_not_one() -> None:
+    async with running(make_app()) as server:
+        answer = await exchange(await server.connect(), b"GET //slow HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 400")
 
 
 async def test_slow_headers_are_cut_off() -> None:
