@@ -62,7 +62,12 @@ class GroupTree:
             for key in ("output_validator_args", "output_validator_flags", "validator_flags"):
                 if key in self._settings[index]:
                     value = self._settings[index][key]
-                    return tuple(map(str, value)) if isinstance(value, list) else tuple(shlex.split(str(value or "")))
+                    try:
+                        return (
+                            tuple(map(str, value)) if isinstance(value, list) else tuple(shlex.split(str(value or "")))
+                        )
+                    except ValueError as problem:
+                        raise Invalid(f"{folder}: {key}: {problem}") from problem
             index = self._parents[index]
         return self._root_args
 

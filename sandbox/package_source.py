@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import stat
 import zipfile
 import zlib
@@ -29,6 +30,7 @@ _DIRECTORY_MARK = b"PK\x01\x02"
 _YAML_MAX = 64 << 10
 _YAML_DEPTH = 16
 _YAML_EVENTS = 20_000
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _IGNORED = ("__MACOSX", "__pycache__", ".DS_Store", ".git", ".svn", "Thumbs.db")
 
 
@@ -167,6 +169,12 @@ def _judge_yaml(name: str, text: str) -> None:
     for count, event in enumerate(yaml.parse(text, Loader=yaml.SafeLoader)):
         if isinstance(event, yaml.AliasEvent):
             raise Invalid(f"{name} uses YAML aliases, which packages must not")
+        if (
+            getattr(event, "tag", None) is not None
+        ):  # the library's constructors fail in many ways on a value that is not what its tag says
+            raise Invalid(f"{name} uses YAML tags, which packages must not")
+        if isinstance(event, yaml.ScalarEvent) and _UNSTORABLE.search(event.value):
+            raise Invalid(f"{name} has a NUL or half a character in a text: neither can be stored or shown")
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > _YAML_DEPTH or count > _YAML_EVENTS:
             raise Invalid(f"{name} is nested too deeply or has too many entries")

@@ -18,6 +18,7 @@ from sandbox.provider import BoxLimits, Command, File, Outcome, RunLimits, Sandb
 
 PACKAGES = Path(__file__).parent / "packages"
 LIMITS = RunLimits(cpu_ms=1_000, wall_ms=2_000, memory_kb=96 * 1024, processes=32)
+BRIEF = RunLimits(cpu_ms=250, wall_ms=1_000, memory_kb=96 * 1024, processes=32)  # for what ends at its limit anyway
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from sandbox.bwrap_box import BwrapBox
 from sandbox.judging import Judged, classify, judge
 from sandbox.languages import Language
 from sandbox.provider import BoxLimits, Command, RunLimits
-from tests.sandbox.conftest import LIMITS, Victim, sums
+from tests.sandbox.conftest import BRIEF, LIMITS, Victim, sums
 
 pytestmark = pytest.mark.sandbox
 
@@ -32,9 +32,10 @@ async def test_a_fork_bomb_is_stopped_by_the_process_limit_and_leaves_nothing(vi
                 os.fork()
             except OSError:
                 pass
-        """
+        """,
+        BRIEF,
     )
-    assert classify(outcome, LIMITS) is Verdict.TLE
+    assert classify(outcome, BRIEF) is Verdict.TLE
 
 
 async def test_a_process_that_escapes_by_setsid_and_double_fork_dies_with_the_run(victim: Victim) -> None:
@@ -231,10 +232,11 @@ async def test_a_trapped_sigterm_and_every_other_signal_do_not_save_it(victim: V
             try: signal.signal(number, lambda *_: None)
             except (OSError, ValueError): pass
         while True: pass
-        """
+        """,
+        BRIEF,
     )
-    assert classify(outcome, LIMITS) is Verdict.TLE
-    assert 1_000_000 <= outcome.cpu_us < 1_500_000
+    assert classify(outcome, BRIEF) is Verdict.TLE
+    assert 250_000 <= outcome.cpu_us < 750_000
 
 
 @pytest.mark.parametrize("family", ["AF_INET", "AF_INET6", "AF_NETLINK", "AF_PACKET", "AF_VSOCK"])
@@ -285,8 +287,8 @@ async def test_a_flood_of_errors_is_cut_and_never_mixed_into_the_answer(victim: 
 
 
 async def test_an_endless_flood_of_errors_ends_with_the_cpu_limit(victim: Victim) -> None:
-    outcome = await victim.run("import os\nwhile True: os.write(2, b'e' * 65536)")
-    assert classify(outcome, LIMITS) is Verdict.TLE
+    outcome = await victim.run("import os\nwhile True: os.write(2, b'e' * 65536)", BRIEF)
+    assert classify(outcome, BRIEF) is Verdict.TLE
 
 
 async def test_a_flood_of_output_ends_at_the_cap(victim: Victim) -> None:
@@ -348,9 +350,10 @@ async def test_threads_burn_the_same_cpu_budget(victim: Victim, need: Callable[[
             if os.fork() == 0:
                 while True: pass
         while True: pass
-        """
+        """,
+        BRIEF,
     )
-    assert classify(outcome, LIMITS) is Verdict.TLE
+    assert classify(outcome, BRIEF) is Verdict.TLE
     assert outcome.wall_us < 5_000_000
 
 
@@ -364,7 +367,7 @@ async def test_a_memory_bomb_of_many_processes_is_mle(victim: Victim, provider: 
     if provider.groups is None:
         pytest.skip("no control group here")
     outcome = await victim.run(
-        "import os, time\nfor _ in range(8):\n  if os.fork() == 0:\n    hoard = b'x' * (30 << 20); time.sleep(3)\ntime.sleep(1)"
+        "import os, time\nfor _ in range(8):\n  if os.fork() == 0:\n    hoard = b'x' * (30 << 20); time.sleep(3)\ntime.sleep(0.5)"
     )
     assert classify(outcome, LIMITS) is Verdict.MLE
 
@@ -412,7 +415,7 @@ BOMBS = {
 
 @pytest.mark.parametrize("bomb", BOMBS.values(), ids=BOMBS.keys())
 async def test_a_compile_bomb_is_a_compile_error(box: BwrapBox, need: Callable[[str], Language], bomb: str) -> None:
-    judged = await judge(box, sums(compile_ms=3_000, compile_memory_kb=256 * 1024), need("cpp"), bomb)
+    judged = await judge(box, sums(compile_ms=1_000, compile_memory_kb=256 * 1024), need("cpp"), bomb)
     assert judged.verdict is Verdict.CE
     assert len(judged.compile_output) < 20_000
     assert "root:" not in judged.compile_output

@@ -297,7 +297,7 @@ SOURCES = {
 FORK_BOMB = "import os\\nwhile True:\\n  try: os.fork()\\n  except OSError: pass"
 
 async def main():
-    package = ProblemPackage(slug="s", title="S", format="legacy", statements=(), limits=Limits(time_ms=400, memory_kb=65536),
+    package = ProblemPackage(slug="s", title="S", format="legacy", statements=(), limits=Limits(time_ms=200, memory_kb=65536),
         tests=tuple(Test(name=str(n), input=b"%d 1" % n, answer=b"%d" % (n + 1)) for n in range(2)))
     python = languages.detect()["python"]
     pool = Pool(BwrapProvider(), 1)

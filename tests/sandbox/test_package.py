@@ -221,6 +221,11 @@ def test_a_truncated_or_damaged_zip_is_refused() -> None:
         b"name: 2023-99-99\n",
         b"? [a, b]\n: c\n",
         b"limits: {memory: " + b"9" * 5000 + b"}\nname: x\n",
+        b'name: "\\ud800"\n',
+        b'name: "a\\0b"\n',
+        b"name: !!timestamp x\n",
+        b"name: !!int ''\n",
+        b"name: !!bool x\n",
     ],
 )
 def test_hostile_yaml_is_refused(text: bytes) -> None:
@@ -249,6 +254,8 @@ def test_hostile_yaml_is_refused(text: bytes) -> None:
         ),
         ({"problem.yaml": b"validation: custom\n", "output_validators/v/v.pl": b""}, "C, C"),
         ({"problem.yaml": b"validator_flags: unknown_flag\n"}, "unknown_flag"),
+        ({"problem.yaml": b'validator_flags: "\'"\n'}, "No closing quotation"),
+        ({"data/secret/testdata.yaml": b'output_validator_flags: "\'"\n'}, "No closing quotation"),
         ({"problem.yaml": b"limits: {memory: lots}\n"}, "memory"),
         ({"problem.yaml": b"limits: [1]\n"}, "mapping"),
         ({".timelimit": b"soon"}, "timelimit"),
