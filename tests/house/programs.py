@@ -82,10 +82,13 @@ def mixture(count: int, languages: Iterable[str]) -> list[Program]:
 
 
 def quick(count: int) -> list[Program]:
-    """Return ``count`` small Python programs of which about half are right."""
+    """Return ``count`` Python programs that are judged fast, one in five of them right."""
     right = Path(PROBLEMS, "firstlight/submissions/accepted/flashes.py").read_text()
     some = (
         Program("firstlight", "python", right, ("AC",), "flashes"),
         Program("firstlight", "python", "print(1)", ("WA",), "one"),
+        Program("firstlight", "python", "print(1 // 0)", ("RTE",), "divides"),
+        Program("firstlight", "python", "print(", ("CE",), "unfinished"),
+        Program("firstlight", "python", "print(2)", ("WA",), "two"),
     )
     return list(islice(cycle(some), count))

@@ -8,7 +8,7 @@ import json
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -411,7 +411,7 @@ def upload(client: Client, package: bytes) -> Answer:
     )
 
 
-HOSTILE = {
+HOSTILE: dict[str, Callable[[], bytes]] = {
     "no zip": lambda: b"this is no zip",
     "empty": lambda: b"",
     "broken off": lambda: zipped(TINY)[:-40],
@@ -489,7 +489,7 @@ def test_schemathesis_finds_no_5xx_and_nothing_undocumented(server: Server, admi
     command = [
         str(Path(sys.executable).with_name("schemathesis")), "run", f"{server.url}/api/v1/openapi.json", "--checks", CHECKS,
         "--exclude-path-regex", "stream", "--max-examples", "15", "--phases", "examples,coverage,fuzzing", "--mode", "all",
-        "--seed", "1", "--generation-deterministic", "--request-timeout", "20", "--suppress-health-check", "all", "--workers", "2",
+        "--seed", "1", "--generation-deterministic", "--request-timeout", "20", "--suppress-health-check", "all",
     ]  # fmt: skip
     if who == "admin":
         command += ["--header", f"Authorization: Bearer {admin.with_token().api_token}"]
