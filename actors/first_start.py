@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from contracts.errors import Duplicate
 from contracts.ids import make_id
 from contracts.messages import CreateUser, Role, SetPassword
 from contracts.ports import Database, Passwords, Rpc, WallClock
@@ -58,6 +59,10 @@ class Administrator:
             password_hash=await self.passwords.hash(password),
             role=Role.ADMIN,
         )
-        await self.rpc.call("core", request, timeout=CORE_TIMEOUT_S)
+        try:
+            await self.rpc.call("core", request, timeout=CORE_TIMEOUT_S)
+        except Duplicate:
+            _log.error("administrator_name_taken", email=request.email, mend="set CODEWARZ_ADMIN_USERNAME to another")
+            return
         if not self.password:
             self.tell(f"administrator: {self.username}   password: {password}   (shown only now)")

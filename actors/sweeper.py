@@ -1,6 +1,7 @@
 """The sweeper: what the fast ways lost, it finds again. Everything here is idempotent, so sweeping too much does no harm.
 
-- A submission without a verdict, without a lease and with nothing waiting in the queue has lost its message: it is published again.
+- A submission without a verdict and without a lease, while nothing waits in the queue or later ones have overtaken it, has lost its message: it is published
+  again.
 - One that was handed to judges STARTS_MOST times has killed them all: it gets a judge error.
 - A board that differs from the fold of the verdict log, twice in a row, is rebuilt.
 - What has served its time (sent outbox rows, used-up refresh tokens, old idempotency keys) is deleted, in batches.
@@ -37,7 +38,7 @@ KEEP_SENT_MS = 3_600_000
 KEEP_KEYS_MS = 24 * 3_600_000
 CORE_TIMEOUT_S = 10.0
 
-_COLUMNS = "id, attempt, priority, fencing, correlation_id"
+_COLUMNS = "id, attempt, priority, fencing, queued_at_ms, correlation_id"
 _HAS_NO_TOKENS = "created_at_ms < $1 AND NOT EXISTS (SELECT 1 FROM refresh_tokens t WHERE t.session_id = sessions.id)"
 
 Difference = tuple[str, str, str]
@@ -106,18 +107,43 @@ class Sweeper:
     async def sweep_submissions(self) -> int:
         """Publish again what has waited longer than STALE_MS and is with nobody; return how many that were."""
         rows = await self.database.fetch(
-            f"SELECT {_COLUMNS} FROM submissions WHERE verdict IS NULL AND queued_at_ms <= $1 ORDER BY queued_at_ms LIMIT $2",  # noqa: S608 - constants
+            f"SELECT {_COLUMNS} FROM submissions WHERE verdict IS NULL AND queued_at_ms <= $1"  # noqa: S608 - constants
+            " ORDER BY priority DESC, queued_at_ms LIMIT $2",
             self.clock.now_ms() - STALE_MS,
             BATCH_MOST,
         )
-        if not rows or (await self.broker.depth(SUBMISSION_QUEUE.name)).ready > 0:
-            return 0  # what waits in the queue is not lost, and the rest keeps
+        if rows and (await self.broker.depth(SUBMISSION_QUEUE.name)).ready > 0:
+            rows = await self._overtaken(rows)  # the others may well be waiting in the queue
         return await self._find_lost(rows)
+
+    async def _overtaken(self, rows: list[Row]) -> list[Row]:
+        """Return those that the queue would have handed out before what judges have now: in a long rush it is never empty, and still nothing may be lost."""
+        begun = await self._leased(
+            await self.database.fetch(
+                f"SELECT {_COLUMNS} FROM submissions WHERE verdict IS NULL AND fencing > 0 ORDER BY queued_at_ms DESC LIMIT $1",  # noqa: S608 - constants
+                BATCH_MOST,
+            )
+        )
+        return [
+            row
+            for row in rows
+            if any(
+                each["priority"] <= row["priority"] and each["queued_at_ms"] > row["queued_at_ms"] + STALE_MS
+                for each in begun
+            )
+        ]
+
+    async def _leased(self, rows: list[Row]) -> list[Row]:
+        """Return those that a judge has."""
+        if not rows:
+            return []
+        leases = await self.redis.pipeline([["EXISTS", lease_key(row["id"], row["attempt"])] for row in rows])
+        return [row for row, is_leased in zip(rows, leases, strict=True) if is_leased]
 
     async def _find_lost(self, rows: list[Row]) -> int:
         """Publish again those that no judge has; one that has been with too many gets its judge error."""
-        leases = await self.redis.pipeline([["EXISTS", lease_key(row["id"], row["attempt"])] for row in rows])
-        lost = [row for row, is_leased in zip(rows, leases, strict=True) if not is_leased]
+        leased = {row["id"] for row in await self._leased(rows)}
+        lost = [row for row in rows if row["id"] not in leased]
         poisonous = [row for row in lost if row["fencing"] >= STARTS_MOST]
         for row in poisonous:
             _log.error("submission_poisonous", submission=row["id"], starts=row["fencing"])

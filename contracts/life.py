@@ -6,6 +6,9 @@ Rule 1: only ``verdict`` makes a submission judged, and it is a compare-and-set 
 Rule 2: an attempt number only rises; what belongs to an older attempt changes nothing.
 Rule 3: a judge that dies leaves the submission where it was; a redelivery starts it again within the same attempt.
 An illegal move raises and leaves the state unchanged.
+
+Durable are only the ends of it: core's compare-and-set statements are the moves ``verdict`` and ``rejudge`` (a verdict that is there, or is not). What is
+between them is told while it happens, by the worker, which holds every step it is to tell against this table.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ import trio
 from actors import progress
 from actors.judge.lease import LeaseHeld, LeaseLost, held
 from contracts.errors import CodeWarzError, NotFound, Unavailable
-from contracts.life import State
+from contracts.life import State, Step, advance
 from contracts.messages import (
     GetProblem,
     GetWork,
@@ -42,6 +42,8 @@ CORE_PATIENCE_S = 30.0  # how long core may be away before the attempt goes back
 SANDBOX_PATIENCE_S = 300.0
 LEADERBOARD_TIMEOUT_S = 2.0
 CACHED_BYTES_MOST = 128 << 20
+
+_STEPS = {State.COMPILING: Step.START, State.RUNNING: Step.COMPILED}
 
 R = TypeVar("R")
 
@@ -173,10 +175,13 @@ class _Reporter:
     def __init__(self, redis: Redis, work: Work) -> None:
         self._redis = redis
         self._work = work
+        self._state = State.QUEUED
         self._seq = 0
 
     async def __call__(self, state: State, test: TestResult | None, tests_total: int) -> None:
-        """Publish one step."""
+        """Publish one step; IllegalStep when the life of a submission has no such move."""
+        if state is not self._state:
+            self._state = advance(self._state, _STEPS[state])
         self._seq += 1
         step = Progress(
             submission_id=self._work.submission_id,

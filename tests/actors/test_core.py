@@ -1,10 +1,25 @@
 from __future__ import annotations
 
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
 import pytest
 import trio
 
+from actors.core.actor import Core, CoreService
 from actors.core.people import API_TOKENS_MOST
-from contracts.errors import CodeWarzError, Conflict, Duplicate, Forbidden, Invalid, NotFound, Unauthenticated
+from contracts.errors import (
+    CodeWarzError,
+    Conflict,
+    Duplicate,
+    Forbidden,
+    Invalid,
+    NotFound,
+    Unauthenticated,
+    Unavailable,
+)
 from contracts.messages import (
     ChangeContest,
     ContestSettings,
@@ -24,9 +39,11 @@ from contracts.messages import (
     RotateSession,
     Withdraw,
 )
-from contracts.ports import Database, Rpc
+from contracts.ports import Database, Rpc, Transaction
 from contracts.scoring import Rules
 from contracts.verdicts import Verdict
+from edge.rpc import LocalRpc
+from supervisor import Actor, Mailbox, Overflow, Supervisor, Tree
 from tests.actors import scenes
 from tests.actors.scenes import CONTEST, HOUR_MS, PROBLEM, submission
 from tests.conftest import Clock
@@ -314,3 +331,87 @@ async def test_a_problem_version_never_changes(core: Rpc) -> None:
     assert blob.package == b"zip"
     with pytest.raises(NotFound, match="no version 2"):
         await core.call("core", GetProblem(problem_id=PROBLEM, version=2), timeout=1)
+
+
+async def test_core_may_be_restarted_between_any_two_steps_and_what_it_answered_is_there_once(
+    database: Database, clock: Clock, rng: random.Random, rpc: LocalRpc, nursery: trio.Nursery
+) -> None:
+    mailbox: Mailbox[object] = Mailbox("core", 1024, Overflow.REFUSE)
+    tree = Tree(
+        Supervisor("house", (Actor("core", Core(database, clock, rng).run, mailbox, grace_s=0),)),
+        rng=rng,
+        wall_clock=lambda: 0.0,
+    )
+    await nursery.start(tree.run)
+    async with rpc.serve("core", CoreService(database, mailbox.address)):
+        await scenes.running_contest(rpc, clock)
+        answered: list[str] = []
+
+        async def send(number: int) -> None:
+            reply = await rpc.call("core", submission(number), timeout=60)
+            assert not reply.replayed
+            answered.append(reply.submission_id)
+
+        for steps in range(60):
+            async with trio.open_nursery() as senders:
+                for number in (2 * steps, 2 * steps + 1):
+                    senders.start_soon(send, number)
+                for _ in range(steps):
+                    await trio.lowlevel.checkpoint()
+                await tree.restart("core")
+        assert sorted(answered) == sorted(f"s{number}" for number in range(120))
+        row = await database.fetch_one("SELECT count(*) AS many FROM submissions")
+        assert row is not None
+        assert row["many"] == 120
+        assert len(await outbox(database, "submission")) == 120
+        assert tree.status().rows[-1].restarts >= 60
+    await tree.shutdown()
+
+
+class Failing:
+    """A database of which the commits fail while it is told to."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.is_failing = True
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._database, name)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        async with self._database.transaction() as tx:
+            yield tx
+            if self.is_failing:
+                raise Unavailable("the disk is full")
+
+
+async def test_while_the_database_is_in_trouble_nobody_is_told_of_success_and_core_lives_on(
+    database: Database, clock: Clock, rng: random.Random, rpc: LocalRpc, nursery: trio.Nursery
+) -> None:
+    failing = Failing(database)
+    mailbox: Mailbox[object] = Mailbox("core", 1024, Overflow.REFUSE)
+    core_actor = Actor("core", Core(failing, clock, rng).run, mailbox)  # type: ignore[arg-type]
+    tree = Tree(Supervisor("house", (core_actor,)), rng=rng, wall_clock=lambda: 0.0)
+    await nursery.start(tree.run)
+    async with rpc.serve("core", CoreService(database, mailbox.address)):
+        failing.is_failing = False
+        await scenes.running_contest(rpc, clock)
+        failing.is_failing = True
+        refused: list[int] = []
+
+        async def send(number: int) -> None:
+            try:
+                await rpc.call("core", submission(number), timeout=5)
+            except Unavailable:
+                refused.append(number)
+
+        async with trio.open_nursery() as senders:
+            for number in range(20):
+                senders.start_soon(send, number)
+        assert sorted(refused) == list(range(20))
+        assert await outbox(database, "submission") == []
+        failing.is_failing = False
+        assert not (await rpc.call("core", submission(1), timeout=1)).replayed
+        assert tree.status().rows[-1].restarts == 0
+    await tree.shutdown()

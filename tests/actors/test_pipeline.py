@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import msgspec
 import trio
@@ -20,8 +21,21 @@ from actors.system import Edge, Neighbours, build
 from contracts.errors import EdgeLost
 from contracts.life import State
 from contracts.lua import lua
-from contracts.messages import GetWork, Offer, PersistVerdict, ProblemBlob, Progress, Rejudge, Verification, Work
+from contracts.messages import (
+    ChangeContest,
+    ContestSettings,
+    GetWork,
+    Kind,
+    Offer,
+    PersistVerdict,
+    ProblemBlob,
+    Progress,
+    Rejudge,
+    Verification,
+    Work,
+)
 from contracts.ports import Database, Judgement, Meter, RedisReply, RedisValue, Row, Witness
+from contracts.scoring import Rules
 from contracts.verdicts import TestResult, Verdict
 from edge.memory_broker import MemoryBroker
 from edge.memory_redis import MemoryRedis
@@ -58,7 +72,8 @@ class Script:
         self.at_once += 1
         self.peak = max(self.peak, self.at_once)
         try:
-            await witness(State.COMPILING, None, 1)
+            if work.source != "skips compiling":
+                await witness(State.COMPILING, None, 1)
             await witness(State.RUNNING, None, 1)
             if work.source == "hang":
                 await self.go.wait()
@@ -448,3 +463,90 @@ async def test_fifty_submissions_that_kill_their_judges_take_nobody_along(
         found = await here.all_judged()
         assert [found[f"s{number}"] for number in range(1, 51)] == ["JE", "AC"] * 25
         assert all(path.startswith("codewarz/judge/workers/") for path in here.restarts())
+
+
+async def test_a_lost_message_is_found_although_the_queue_is_never_empty(
+    database: Database, clock: Clock, rng: random.Random, meter: Meter, autojump_clock: trio.abc.Clock
+) -> None:
+    async with house(database, clock, rng, meter) as here:
+        await here.tree.stop("judge")
+        await here.submit(1, "AC")
+        await here.tree.stop("core/sweeper")
+        await trio.sleep(1)
+        assert isinstance(here.with_.broker, MemoryBroker)
+        assert await here.with_.broker.purge("submission.queue") == 1
+        clock.at_ms += STALE_MS + 1
+        for number in range(2, 8):
+            await here.submit(number, "hang")
+        await here.tree.start("judge")
+        await here.until(lambda _: here.script.at_once == WORKERS)
+        clock.at_ms += STALE_MS + 1
+        await here.tree.start("core/sweeper")
+        await trio.sleep(60)
+        assert await here.dead("submission.queue") > 0
+        rows = await here.database.fetch("SELECT body FROM outbox_messages WHERE topic = 'submission' ORDER BY id")
+        assert [row["body"].count(b'"s1"') for row in rows] == [
+            1,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            1,
+        ]  # and those that wait were left alone
+        here.script.go.set()
+        assert set((await here.all_judged()).values()) == {"AC"}
+        assert set(here.script.judged.values()) == {1}
+
+
+async def test_a_run_in_a_contest_is_on_no_board(
+    database: Database, clock: Clock, rng: random.Random, meter: Meter, autojump_clock: trio.abc.Clock
+) -> None:
+    async with house(database, clock, rng, meter) as here:
+        await here.submit(1, "WA", "bob")
+        request = submission(2, "ada", source="AC", kind=Kind.RUN, stdin="1 2")
+        await here.with_.rpc.call("core", request, timeout=1)
+        assert await here.all_judged() == {"s1": "WA", "s2": "AC"}
+        await here.board_settled()
+        page = await Boards(here.redis, clock).page(CONTEST, BoardView.JURY)
+        assert page is not None
+        assert [row.user_id for row in page.rows] == ["bob"]
+        again = Rejudge(rejudging_id="r", contest_id=CONTEST, requested_by="root", correlation_id="c")
+        assert (await here.with_.rpc.call("core", again, timeout=1)).submissions == 1  # a run is never judged again
+
+
+async def test_a_judge_that_tells_an_impossible_step_ends_in_a_judge_error(
+    database: Database, clock: Clock, rng: random.Random, meter: Meter, autojump_clock: trio.abc.Clock
+) -> None:
+    async with house(database, clock, rng, meter) as here:
+        await here.submit(1, "skips compiling")
+        assert await here.all_judged() == {"s1": "JE"}
+
+
+async def test_verdicts_that_arrive_while_the_contest_changes_are_on_the_board_it_ends_with(
+    database: Database, clock: Clock, rng: random.Random, meter: Meter, autojump_clock: trio.abc.Clock
+) -> None:
+    async with house(database, clock, rng, meter) as here:
+        await here.tree.stop("core/sweeper")  # nobody repairs
+        row = await database.fetch_one("SELECT starts_at_ms, ends_at_ms FROM contests")
+        assert row is not None
+        async with trio.open_nursery() as nursery:
+            for number in range(1, 61):
+                nursery.start_soon(here.submit, number, rng.choice(["AC", "WA", "CE"]), rng.choice(["ada", "bob"]))
+                if number % 6 == 0:
+                    settings = ContestSettings(
+                        title="Open",
+                        rules=rng.choice(list(Rules)),
+                        starts_at_ms=row["starts_at_ms"] - number,
+                        ends_at_ms=row["ends_at_ms"] + number,
+                        freezes_at_ms=rng.choice([None, clock.now_ms() + 1]),
+                    )
+                    change = ChangeContest(contest_id=CONTEST, settings=settings)
+                    nursery.start_soon(partial(here.with_.rpc.call, "core", change, timeout=30))
+                    nursery.start_soon(here.with_.redis.call, *(("FLUSHALL",) if number == 30 else ("PING",)))
+                await trio.sleep(rng.uniform(0, 0.01))
+                clock.at_ms += 1
+        await here.all_judged()
+        await here.board_settled()
+        assert await Boards(here.redis, clock).contest_version(CONTEST) == 11
