@@ -15,6 +15,7 @@ import trio
 from quart_trio.wrappers.request import TrioBody, TrioRequest
 from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder, NeedData
 
+from actors.gateway.sentences import malformed, sentence
 from contracts.errors import FieldError, Invalid, Malformed, TooLarge, UnsupportedMedia
 
 T = TypeVar("T")
@@ -100,7 +101,7 @@ def decode_json(raw: bytes, content_type: str | None, kind: type[T]) -> T:
     except RecursionError:
         raise Malformed("The JSON is nested too deeply.") from None
     except (msgspec.DecodeError, ValueError) as error:
-        raise Malformed(f"The body is not valid JSON: {_one_line(error)}") from None
+        raise Malformed(malformed(_one_line(error))) from None
     nuls = [
         FieldError(pointer, "must not contain NUL characters")
         for pointer in _nul_pointers(msgspec.to_builtins(body), "")
@@ -121,7 +122,13 @@ def decode_query(arguments: Mapping[str, str], kind: type[T]) -> T:
     try:
         return msgspec.convert(given, kind, strict=False)
     except (msgspec.ValidationError, ValueError) as error:
-        raise Invalid("The query is not valid.", errors=(_field_error(error, ""),)) from None
+        raise Invalid("The query is not valid.", errors=(_query_error(error, kind),)) from None
+
+
+def _query_error(error: Exception, kind: type[Any]) -> FieldError:
+    raw = _field_error(error, "")
+    types = {f"/{each.encode_name}": each.type for each in msgspec.structs.fields(kind)}
+    return _field_error(error, "", types.get(raw.pointer))
 
 
 @lru_cache
@@ -184,12 +191,12 @@ def _all_errors(raw: bytes, kind: type[Any], first: msgspec.ValidationError) -> 
             # strict, and as JSON: the same rules as for the whole
             msgspec.json.decode(msgspec.json.encode(value[name]), type=each.type)
         except (msgspec.ValidationError, ValueError, RecursionError) as error:
-            errors.append(_field_error(error, _pointer(name)))
+            errors.append(_field_error(error, _pointer(name), each.type))
     return tuple(errors) or (_field_error(first, ""),)
 
 
-def _field_error(error: Exception, prefix: str) -> FieldError:
-    text = _one_line(error)
+def _field_error(error: Exception, prefix: str, kind: Any = None) -> FieldError:
+    text = " ".join(str(error).split())  # uncut: the place comes last
     where, named = _WHERE.search(text), _NAMED.search(text)
     pointer = prefix
     if where is not None:
@@ -198,7 +205,7 @@ def _field_error(error: Exception, prefix: str) -> FieldError:
         text = text[: where.start()]
     if named is not None:
         pointer += _pointer(named["name"])
-    return FieldError(pointer, text)
+    return FieldError(pointer, sentence(text, kind))
 
 
 def _pointer(name: str) -> str:

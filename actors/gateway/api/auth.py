@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated
@@ -26,6 +27,7 @@ from actors.gateway.identity import (
 from actors.gateway.limits import address_prefix
 from actors.gateway.queries import api_tokens, user_by_id, user_by_login, user_view
 from actors.gateway.routing import Answer, Call, Routes, Who
+from actors.gateway.sentences import EMAIL, LINE, USERNAME
 from actors.gateway.times import to_ms
 from actors.gateway.views import ApiTokenList, NewApiToken, SessionView, iso_or_none
 from contracts.errors import Conflict, Duplicate, FieldError, Forbidden, Invalid, TooMany, Unauthenticated
@@ -45,11 +47,8 @@ WRONG = "The username, e-mail address or password is wrong."
 
 routes = Routes("auth")
 
-# `$(?!\n)`: in Python a bare `$` would let a trailing line break pass.
-Username = Annotated[str, msgspec.Meta(min_length=2, max_length=32, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$(?!\n)")]
-Email = Annotated[
-    str, msgspec.Meta(min_length=3, max_length=254, pattern=r"^[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+$(?!\n)")
-]
+Username = Annotated[str, msgspec.Meta(min_length=2, max_length=32, pattern=USERNAME)]
+Email = Annotated[str, msgspec.Meta(min_length=3, max_length=254, pattern=EMAIL)]
 NewPassword = Annotated[str, msgspec.Meta(min_length=8, max_length=256)]
 Password = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 
@@ -72,7 +71,7 @@ class Signin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class TokenRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A name to recognise the token by, and when it ends (never, without ``expires_at``)."""
 
-    name: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=LINE)]
     expires_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
 
 
@@ -84,7 +83,8 @@ async def signup(call: Call, body: Signup) -> Answer[SessionView]:
     """
     services = call.services
     encoded = await services.passwords.hash(body.password)
-    request = CreateUser(user_id=call.new_id(), username=body.username, email=body.email, password_hash=encoded)
+    email = unicodedata.normalize("NFC", body.email)
+    request = CreateUser(user_id=call.new_id(), username=body.username, email=email, password_hash=encoded)
     try:
         user = await services.rpc.call("core", request, timeout=TIMEOUT_S)
     except Duplicate as taken:
@@ -104,7 +104,7 @@ async def signin(call: Call, body: Signin) -> Answer[SessionView]:
     standing = services.limiter.take(services.limits.account, f"{address_prefix(call.address)} {body.username.lower()}")
     if standing.retry_after_s is not None:
         raise TooMany("Too many attempts; wait a little.", retry_after_s=standing.retry_after_s)
-    found = await user_by_login(services.database, body.username)
+    found = await user_by_login(services.database, unicodedata.normalize("NFC", body.username))
     user, encoded = found if found is not None else (None, None)
     is_right = await services.passwords.verify(encoded, body.password)
     if user is None or encoded is None or not is_right:

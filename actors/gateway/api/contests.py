@@ -11,6 +11,7 @@ from actors.gateway import queries
 from actors.gateway.cursors import PageQuery
 from actors.gateway.problem_queries import contest_problems
 from actors.gateway.routing import Answer, Call, Routes, Who
+from actors.gateway.sentences import COLOUR, LABEL, LINE
 from actors.gateway.times import to_ms
 from actors.gateway.views import AttachedProblem, ContestList, ContestProblemList, ContestView, RegistrationView, points
 from contracts.errors import FieldError, Invalid
@@ -31,7 +32,7 @@ TIMEOUT_S = 10.0
 routes = Routes("contests")
 
 Time = Annotated[datetime, msgspec.Meta(tz=True)]
-Title = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+Title = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=LINE)]
 Description = Annotated[str, msgspec.Meta(max_length=20_000)]
 Visibility = Literal["public", "private"]
 
@@ -64,8 +65,8 @@ class ProblemPlacement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A problem's place in a contest: label ("A"), balloon colour ("#d33" or a CSS name), points (IOI)."""
 
     problem_id: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
-    label: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9]{1,8}$(?!\n)")]
-    colour: Annotated[str, msgspec.Meta(pattern=r"^(#[0-9A-Fa-f]{3}|#[0-9A-Fa-f]{6}|[A-Za-z]{0,30})$(?!\n)")] = ""
+    label: Annotated[str, msgspec.Meta(pattern=LABEL)]
+    colour: Annotated[str, msgspec.Meta(pattern=COLOUR)] = ""
     points: Annotated[float, msgspec.Meta(ge=0, le=1_000_000)] = 100.0
 
 
