@@ -275,6 +275,7 @@ class Agent:
         cpu_seen, elapsed = self.group.used_cpu_ns() if self.group.fds else 0, time.monotonic_ns() - began
         self.drain(err_read, stderr, limits[b"stderr"])
         peak, ooms = self.group.end()
+        self.spare = Init(self.nursery)  # from here on nothing is counted
         written = os.fstat(out)
         size, kept = (0, 0) if is_merged else (written.st_size, written.st_blocks * 512)
         stdout = read_file(out, min(size, limits[b"stdout"])) if size else b""
@@ -294,7 +295,6 @@ class Agent:
         os.close(self.tmp)
         self.tmp = -1
         send(*reply)
-        self.spare = Init(self.nursery)  # meanwhile the old one finishes dying
         init.wait()
         if peak >= CACHE_MATTERS:
             self.group.cache = self.group.file_cache()
