@@ -64,6 +64,12 @@ class Conflict(CodeWarzError):
     code, status = "conflict", 409
 
 
+class PreconditionFailed(CodeWarzError):
+    """The thing is no longer what the caller saw when it decided to change it (If-Match)."""
+
+    code, status = "precondition_failed", 412
+
+
 class TooLarge(CodeWarzError):
     """A body or a package is above its limit."""
 

@@ -162,10 +162,11 @@ class CreateContest(Request[None], frozen=True, kw_only=True):
 
 
 class ChangeContest(Request[None], frozen=True, kw_only=True):
-    """Replace a contest's settings; its boards are rebuilt."""
+    """Replace a contest's settings; its boards are rebuilt. With ``version``, the one that was read: Conflict when another change came in between."""
 
     contest_id: str
     settings: ContestSettings
+    version: int | None = None
 
 
 class AttachProblem(Request[None], frozen=True, kw_only=True):

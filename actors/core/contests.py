@@ -46,7 +46,7 @@ async def change_contest(desk: Desk, request: ChangeContest) -> None:
     settings = _checked(request.settings)
     changed = await desk.tx.execute(
         "UPDATE contests SET title = $1, description = $2, rules = $3, starts_at_ms = $4, ends_at_ms = $5, freezes_at_ms = $6, is_public = $7,"
-        " version = version + 1 WHERE id = $8",
+        " version = version + 1 WHERE id = $8 AND ($9 IS NULL OR version = $9)",
         settings.title,
         settings.description,
         settings.rules,
@@ -55,9 +55,11 @@ async def change_contest(desk: Desk, request: ChangeContest) -> None:
         settings.freezes_at_ms,
         settings.is_public,
         request.contest_id,
+        request.version,
     )
     if not changed:
-        raise NotFound("no such contest")
+        await contest(desk, request.contest_id)
+        raise Conflict("somebody else has changed this contest just now: look at it again")
     await desk.post_event(BoardInvalidated(contest_id=request.contest_id))
 
 

@@ -132,10 +132,15 @@ def headers_only(stream: Response) -> Response:
     return response
 
 
+def etag_of(body: bytes) -> str:
+    """Return the strong ETag of an encoded answer."""
+    return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+
+
 def conditional(response: Response, if_none_match: str | None) -> Response:
     """Put an ETag on an answer, and turn it into 304 when the client has this very answer."""
     body: bytes = response.response.data  # type: ignore[attr-defined]  # made of bytes just now
-    etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    etag = etag_of(body)
     if if_none_match is not None and _matches(if_none_match, etag):
         response = Response(b"", status=304)
         response.headers.pop("Content-Type", None)

@@ -18,6 +18,7 @@ PATH = API_PREFIX + "/openapi.json"
 _REASONS = {
     200: "Done", 201: "Made", 202: "Accepted", 204: "Done, nothing to say", 304: "Not modified", 400: "Cannot be read", 401: "Not signed in",
     403: "Not allowed, or the CSRF token is missing", 404: "Not there, or not for you", 408: "The body came too slowly", 409: "Collides with what is there",
+    412: "It was changed since the ETag in If-Match",
     413: "Too large", 415: "Wrong media type", 422: "Not valid", 429: "Too many requests", 500: "Our fault", 503: "Away for a moment", 504: "No answer in time",
 }  # fmt: skip
 

@@ -9,12 +9,13 @@ import msgspec
 
 from actors.gateway import queries
 from actors.gateway.cursors import PageQuery
+from actors.gateway.dispatch import etag_of
 from actors.gateway.problem_queries import contest_problems
 from actors.gateway.routing import Answer, Call, Routes, Who
 from actors.gateway.sentences import COLOUR, LABEL, LINE
 from actors.gateway.times import to_ms
 from actors.gateway.views import AttachedProblem, ContestList, ContestProblemList, ContestView, RegistrationView, points
-from contracts.errors import FieldError, Invalid
+from contracts.errors import Conflict, FieldError, Invalid, PreconditionFailed
 from contracts.messages import (
     AttachProblem,
     ChangeContest,
@@ -28,6 +29,7 @@ from contracts.scoring import Rules
 
 T = TypeVar("T")
 TIMEOUT_S = 10.0
+CHANGES_MOST = 5  # tries to get between the changes of others
 
 routes = Routes("contests")
 
@@ -108,11 +110,40 @@ async def create_contest(call: Call, body: NewContest) -> Answer[ContestView]:
     return Answer(await _view(call, contest_id), headers={"Location": f"/api/v1/contests/{contest_id}"})
 
 
-@routes.add("PATCH", "/contests/{contest_id}", who=Who.STAFF, limit="writes")
+@routes.add("PATCH", "/contests/{contest_id}", who=Who.STAFF, limit="writes", also=(409, 412))
 async def change_contest(call: Call, contest_id: str, body: ContestChanges) -> Answer[ContestView]:
-    """Change some of a contest's settings; its board is made afresh."""
-    now = queries.settings_of(await queries.contest_row(call.services.database, contest_id, call.caller))
-    settings = ContestSettings(
+    """Change some of a contest's settings; its board is made afresh.
+
+    Two changes at once to different settings both count. With ``If-Match`` and the contest's ETag nothing is changed that the caller has not seen: 412.
+    """
+    for attempt in range(1, CHANGES_MOST + 1):
+        row = await queries.contest_row(call.services.database, contest_id, call.caller)
+        await _check_match(call, contest_id)
+        settings = _changed(body, queries.settings_of(row))
+        _check_times(settings)
+        request = ChangeContest(contest_id=contest_id, settings=settings, version=row["version"])
+        try:
+            await call.services.rpc.call("core", request, timeout=TIMEOUT_S)
+        except Conflict:  # somebody else was faster: merge with what they made of it
+            if attempt == CHANGES_MOST:
+                raise
+        else:
+            break
+    view = await _view(call, contest_id)
+    return Answer(view, headers={"ETag": etag_of(msgspec.json.encode(view))})
+
+
+async def _check_match(call: Call, contest_id: str) -> None:
+    if_match = call.headers.get("If-Match")
+    if if_match is None:
+        return
+    etag = etag_of(msgspec.json.encode(await _view(call, contest_id)))
+    if not {etag, "*"} & {tag.strip() for tag in if_match.split(",")[:32]}:
+        raise PreconditionFailed("This contest has changed since you looked at it: look again, then decide.")
+
+
+def _changed(body: ContestChanges, now: ContestSettings) -> ContestSettings:
+    return ContestSettings(
         title=_or(body.title, now.title),
         rules=_or(body.rules, now.rules),
         starts_at_ms=now.starts_at_ms if body.start is msgspec.UNSET else to_ms(body.start, "/start"),
@@ -121,9 +152,6 @@ async def change_contest(call: Call, contest_id: str, body: ContestChanges) -> A
         description=_or(body.description, now.description),
         is_public=now.is_public if body.visibility is msgspec.UNSET else body.visibility == "public",
     )
-    _check_times(settings)
-    await call.services.rpc.call("core", ChangeContest(contest_id=contest_id, settings=settings), timeout=TIMEOUT_S)
-    return Answer(await _view(call, contest_id))
 
 
 @routes.add("POST", "/contests/{contest_id}/registration", who=Who.USER, limit="writes", also=(409,))

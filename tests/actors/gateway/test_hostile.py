@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import trio
 from argon2 import PasswordHasher
 
 from contracts.messages import CreateUser, Role, Submit
@@ -125,3 +126,39 @@ class TestRoles:
         assert (await sam.get("/api/v1/contests/closed")).status_code == 404
         assert (await sam.request("PATCH", "/api/v1/contests/closed", json={"title": "Mine"})).status_code == 403
         assert (await sam.get("/api/v1/auth/me")).status_code == 200
+
+
+class TestTwoChangesAtOnce:
+    async def test_changes_to_different_settings_both_count(self, house: House) -> None:
+        await house.contest("open")
+        changes = [{"title": "New"}, {"description": "Newer"}, {"visibility": "private"}, {"rules": "ioi"}]
+        statuses = []
+
+        async def change(body: dict[str, str]) -> None:
+            statuses.append((await house.root.request("PATCH", "/api/v1/contests/open", json=body)).status_code)
+
+        async with trio.open_nursery() as nursery:
+            for body in changes:
+                nursery.start_soon(change, body)
+        assert statuses == [200] * len(changes)
+        found = await body_of(await house.root.get("/api/v1/contests/open"))
+        assert {key: found[key] for body in changes for key in body} == {
+            key: value for body in changes for key, value in body.items()
+        }
+
+    async def test_with_if_match_nobody_overwrites_what_they_have_not_seen(self, house: House) -> None:
+        await house.contest("open")
+
+        async def change(title: str, etag: str) -> tuple[int, str]:
+            headers = {"If-Match": etag}
+            answer = await house.root.request("PATCH", "/api/v1/contests/open", json={"title": title}, headers=headers)
+            return answer.status_code, answer.headers.get("ETag", "")
+
+        seen = (await house.root.get("/api/v1/contests/open")).headers["ETag"]
+        status, newer = await change("Mine", seen)
+        assert status == 200
+        assert (await change("Yours", seen))[0] == 412
+        assert (await change("Yours", f"W/{newer}"))[0] == 412
+        assert (await body_of(await house.root.get("/api/v1/contests/open")))["title"] == "Mine"
+        assert (await change("Yours", newer))[0] == 200
+        assert (await change("Anyway", "*"))[0] == 200
