@@ -214,7 +214,7 @@ class VerdictIntake:
             await delivery.reject()
             return
         try:
-            await self.project(event, timeout=APPLY_TIMEOUT_S)
+            await self._apply(event)
         except SetAside as error:
             _log.error("event_set_aside", message=delivery.message.message_id, error=error.detail)
             await delivery.reject()  # again it would crash the projector again; the sweeper repairs the board
@@ -224,6 +224,19 @@ class VerdictIntake:
             await delivery.nack()
         else:
             await delivery.ack()
+
+    async def _apply(self, event: BoardEvent) -> None:
+        """Have it applied, however long the projector or Redis are away: sent round and round it would end with the dead letters."""
+        pause_s = PAUSE_FIRST_S
+        while True:
+            try:
+                await self.project(event, timeout=APPLY_TIMEOUT_S)
+            except Unavailable as error:
+                _log.warning("projection_waits", error=error.detail)
+                await trio.sleep(pause_s)
+                pause_s = min(pause_s * 2, PAUSE_CAP_S)
+            else:
+                return
 
 
 def _entry(row: Row) -> Entry:

@@ -132,6 +132,16 @@ def sort_key(rules: Rules, each: Total) -> int:
     return (min(each.score, SOLVED_MAX) * PENALTY_SPAN + penalty) * LAST_SPAN + last
 
 
+def standing(board: BoardRules, log: Iterable[Entry]) -> tuple[Total, dict[str, Cell]]:
+    """Fold all the entries of one contestant: the total, and the cells with something in them."""
+    problems: dict[str, list[Entry]] = {}
+    for entry in log:
+        problems.setdefault(entry.problem_id, []).append(entry)
+    cells = {problem: cell(board, entries) for problem, entries in sorted(problems.items())}
+    cells = {problem: each for problem, each in cells.items() if each != Cell()}
+    return total(board.rules, cells.values()), cells
+
+
 class Row(msgspec.Struct, frozen=True):
     """One contestant of a folded board. ``cells`` holds only problems with something in them."""
 
@@ -146,16 +156,13 @@ def fold(board: BoardRules, participants: Iterable[str], log: Iterable[Entry]) -
 
     Entries of somebody who is not a participant are left out.
     """
-    by_user: dict[str, dict[str, list[Entry]]] = {user: {} for user in participants}
+    by_user: dict[str, list[Entry]] = {user: [] for user in participants}
     for entry in log:
-        problems = by_user.get(entry.user_id)
-        if problems is not None:
-            problems.setdefault(entry.problem_id, []).append(entry)
+        if entry.user_id in by_user:
+            by_user[entry.user_id].append(entry)
     scored = []
-    for user, problems in by_user.items():
-        cells = {problem: cell(board, entries) for problem, entries in sorted(problems.items())}
-        cells = {problem: each for problem, each in cells.items() if each != Cell()}
-        each_total = total(board.rules, cells.values())
+    for user, entries in by_user.items():
+        each_total, cells = standing(board, entries)
         scored.append((sort_key(board.rules, each_total), user, each_total, cells))
     scored.sort(key=lambda item: (-item[0], item[1]))
     rows: list[Row] = []

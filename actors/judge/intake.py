@@ -23,8 +23,9 @@ from supervisor.errors import MailboxClosed, MessageQuarantined
 from supervisor.mailbox import Address
 
 HELD_PAUSE_S = 1.0
-FAILED_PAUSE_S = 1.0  # doubled with each delivery up to the cap: a neighbour that is away for a moment must not use up the deliveries
+FAILED_PAUSE_S = 1.0  # doubled with each failure up to the cap
 FAILED_PAUSE_CAP_S = 15.0
+GIVE_BACK_AFTER_S = 300.0  # of failing here: perhaps another process can; sooner, an absent neighbour would use up the deliveries, and the dead letters fill
 
 _log = structlog.get_logger("judge")
 _decode = msgspec.json.Decoder(JudgeRequested).decode
@@ -78,18 +79,16 @@ class Intake:
             _log.error("request_set_aside", submission=request.submission_id, error=error.detail)
             await delivery.reject()
             return
-        if outcome is Outcome.SETTLED:
-            await delivery.ack()
-        else:
-            await trio.sleep(min(FAILED_PAUSE_S * 2**delivery.delivery_count, FAILED_PAUSE_CAP_S))
-            await delivery.nack()
+        await (delivery.ack() if outcome is Outcome.SETTLED else delivery.nack())
 
     async def _ask_until_clear(self, request: JudgeRequested) -> Outcome:
         """Have the request judged. While somebody else holds its lease, wait: either the verdict comes, or the lease ends.
 
-        While an operator has stopped the workers, wait as well: sent round and round it would end with the dead letters. A judging has no time limit of its
-        own here: the sandbox and the worker bound each of its steps.
+        While an operator has stopped the workers, wait as well; while a neighbour is away, for GIVE_BACK_AFTER_S. A judging has no time limit of its own
+        here: the sandbox and the worker bound each of its steps.
         """
+        give_back_at = trio.current_time() + GIVE_BACK_AFTER_S
+        pause_s = FAILED_PAUSE_S
         while True:
             try:
                 outcome: Outcome = await self.workers.ask(request, timeout=math.inf)
@@ -97,9 +96,13 @@ class Intake:
                 outcome = await self._give_up(request)
             except MailboxClosed:
                 outcome = Outcome.HELD
-            if outcome is not Outcome.HELD:
+            if outcome is Outcome.SETTLED or (outcome is Outcome.FAILED and trio.current_time() >= give_back_at):
                 return outcome
-            await trio.sleep(HELD_PAUSE_S)
+            if outcome is Outcome.HELD:
+                await trio.sleep(HELD_PAUSE_S)
+            else:
+                await trio.sleep(pause_s)
+                pause_s = min(pause_s * 2, FAILED_PAUSE_CAP_S)
 
     async def _give_up(self, request: JudgeRequested) -> Outcome:
         """It has killed two workers: that must not go on, and the submission must not wait for ever. A living judge is not overruled."""

@@ -55,7 +55,7 @@ class Outcome(StrEnum):
 
     SETTLED = "settled"  # durable, by us or by another: acknowledge
     HELD = "held"  # somebody else is at it: look again later
-    FAILED = "failed"  # nothing durable happened: put it back
+    FAILED = "failed"  # nothing durable happened: try again, here or elsewhere
 
 
 @dataclass

@@ -14,6 +14,7 @@ import trio
 
 from actors import progress
 from actors.boards import Boards, BoardView
+from actors.outbox import QUEUES
 from actors.projector import Log
 from actors.settings import Settings
 from actors.sweeper import STALE_MS
@@ -550,3 +551,33 @@ async def test_verdicts_that_arrive_while_the_contest_changes_are_on_the_board_i
         await here.all_judged()
         await here.board_settled()
         assert await Boards(here.redis, clock).contest_version(CONTEST) == 11
+
+
+async def test_any_part_may_be_stopped_for_ten_minutes_and_nothing_is_lost_or_dead(
+    database: Database, clock: Clock, rng: random.Random, meter: Meter, autojump_clock: trio.abc.Clock
+) -> None:
+    async with house(database, clock, rng, meter) as here:
+        paths = [row.path for row in here.tree.status().rows if row.kind in ("actor", "worker", "pool", "supervisor")][
+            1:
+        ]
+        number = 0
+        for path in paths:
+            if path.startswith(("codewarz/edges", "codewarz/gateway")):
+                continue
+            for _ in range(4):
+                number += 1
+                await here.submit(number, rng.choice(["AC", "WA", "CE", "RTE"]), rng.choice(["ada", "bob"]))
+            await here.tree.stop(path)
+            await trio.sleep(600)
+            clock.at_ms += 2 * STALE_MS  # and not more: the contest must last
+            await here.tree.start(path)
+            rows = {row.path: row.state for row in here.tree.status().rows}
+            assert set((await here.all_judged()).values()) <= set(Verdict), path
+            await here.board_settled()
+            assert [await here.dead(queue.name) for queue in QUEUES] == [0, 0, 0, 0], path
+            assert rows["codewarz"] == "running"
+        assert not [path for path in here.restarts() if here.restarts()[path] > 3], here.restarts()
+        log = await here.database.fetch(
+            "SELECT count(*) AS many FROM verdicts GROUP BY submission_id HAVING count(*) > 1"
+        )
+        assert log == []
