@@ -12,6 +12,7 @@ from contracts.scoring import Rules
 from contracts.verdicts import Verdict
 
 _S_MS = 1000
+_MARK_LENGTH = 4
 
 
 class CellText(msgspec.Struct, frozen=True):
@@ -74,6 +75,15 @@ def limit_memory(kb: int) -> str:
 def contest_time(ms: int) -> str:
     """Return a contest time as hours and minutes: "1:07"."""
     return f"{ms // 3_600_000}:{ms // 60_000 % 60:02}"
+
+
+def mark_of(version: int) -> str:
+    """Return a board's version as a short mark ("#k3f9"): its last four digits to base 36. Versions are 13 digits long, and nobody compares those by eye."""
+    digits = []
+    for _ in range(_MARK_LENGTH):
+        version, digit = divmod(version, 36)
+        digits.append("0123456789abcdefghijklmnopqrstuvwxyz"[digit])
+    return "#" + "".join(reversed(digits))
 
 
 def points(score: float) -> str:

@@ -38,7 +38,17 @@ def prepare(pages: Blueprint, assets: Assets, services: Services) -> None:
     pages.add_app_template_global(present.length, "length")
     pages.add_app_template_filter(colour_class, "colour_class")
     pages.add_app_template_filter(lru_cache(_DESCRIPTIONS)(statement_to_html), "markdown")
-    for name in ("at_ms", "countdown", "judging_summary", "limit_memory", "limit_time", "memory", "moment", "points"):
+    for name in (
+        "at_ms",
+        "countdown",
+        "judging_summary",
+        "limit_memory",
+        "limit_time",
+        "mark_of",
+        "memory",
+        "moment",
+        "points",
+    ):
         pages.add_app_template_filter(getattr(present, name), name)
 
     def shared() -> dict[str, Any]:

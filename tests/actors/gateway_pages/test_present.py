@@ -28,3 +28,8 @@ def test_sizes_and_limits() -> None:
     assert (present.limit_time(1500), present.limit_time(250), present.limit_time(2000)) == ("1.5 s", "250 ms", "2 s")
     assert (present.limit_memory(262144), present.limit_memory(512)) == ("256 MB", "512 KB")
     assert (present.points(100), present.points(33.5), present.points(0.25)) == ("100", "33.5", "0.25")
+
+
+def test_a_boards_version_is_a_short_mark() -> None:
+    marks = [present.mark_of(version) for version in (1795403777001, 1795403777002, 7)]
+    assert marks == ["#1wix", "#1wiy", "#0007"]

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { compare, contestTime, describe, firsts, isNews, merge, points, rerank } from "../js/board.js";
+import { compare, contestTime, describe, firsts, isNews, markOf, merge, points, rerank } from "../js/board.js";
 
 const row = (user_id, score, penalty = 0, last_ms = 0, rank = 0) => ({ user_id, score, penalty, last_ms, rank, cells: {} });
 const ranks = (rows) => rows.map((each) => [each.user_id, each.rank]);
@@ -86,4 +86,10 @@ test("cells say what happened", () => {
   assert.equal(describe("ioi", cell({ attempts: 1, score: 50 }), { full: 50 }).kind, "solved");
   assert.equal(contestTime(3599999), "0:59");
   assert.equal(points(0.1 + 0.2), "0.3");
+});
+
+test("a version is a short mark, another one for the next", () => {
+  assert.equal(markOf(1795403777001), "#1wix");
+  assert.equal(markOf(1795403777002), "#1wiy");
+  assert.equal(markOf(7), "#0007");
 });

@@ -43,6 +43,11 @@ export function merge(board, row, total = board.total) {
   return { rows: rerank(board.rules, [...others, row], base), total, complete: total === board.total };
 }
 
+/** A board's version as a short mark ("#k3f9"), as `present.mark_of` has it: nobody compares 13 digits by eye. */
+export function markOf(version) {
+  return `#${version.toString(36).padStart(4, "0").slice(-4)}`;
+}
+
 /** Whether a change is news: versions only rise, and after a new epoch a snapshot comes first. */
 export function isNews(board, change) {
   return change.version > board.version;

@@ -1,7 +1,7 @@
 // The live standings: rows arrive by SSE, take their place, and everybody sees who passed whom.
 
 import { api } from "./api.js";
-import { describe, firsts, isNews, merge, points } from "./board.js";
+import { describe, firsts, isNews, markOf, merge, points } from "./board.js";
 import { announce, calm, el } from "./dom.js";
 import { follow, showState } from "./sse.js";
 
@@ -108,7 +108,9 @@ function draw() {
   for (const user of changed) flash(shown.get(user)?.tr);
   changed.clear();
   page.querySelector("[data-empty]").hidden = board.rows.length > 0;
-  page.querySelector("[data-version]").textContent = `v${board.version}`;
+  const mark = page.querySelector("[data-version]");
+  mark.textContent = markOf(board.version);
+  mark.title = `Whoever sees the same mark sees the same standings (version ${board.version})`;
   page.querySelector("[data-total]").textContent = String(board.total);
   page.classList.toggle("is-frozen", board.frozen);
   page.querySelector("[data-frozen-note]").hidden = !board.frozen;
