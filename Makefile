@@ -4,10 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEV := $(VENV)/.dev
 RUN := $(VENV)/.run
-# The environment gets no pip of its own where the system's can fill it: making one takes longer than everything else but the download.
-SHARED_PIP := $(PYTHON) -m pip --python $(BIN)/python
-PIP := install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
-INSTALL = if [ -x $(BIN)/pip ]; then $(BIN)/python -m pip $(PIP) $(1); else $(SHARED_PIP) $(PIP) $(1); fi
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
 
 .PHONY: run test check fmt bench clean
 .DEFAULT_GOAL := run
@@ -36,14 +33,14 @@ clean:
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "CodeWarz needs Python 3.11 or later: make PYTHON=python3.12" >&2; exit 1; }
-	@if $(PYTHON) -m pip --python $(PYTHON) --version >/dev/null 2>&1; then $(PYTHON) -m venv --without-pip $(VENV); else $(PYTHON) -m venv $(VENV); fi
+	@$(PYTHON) scripts/environment.py $(VENV)
 
 $(RUN): pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing what CodeWarz needs into $(VENV) …"
-	@$(call INSTALL,--editable .)
+	@$(INSTALL) --editable .
 	@touch $@
 
 $(DEV): pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing what CodeWarz and its tests need into $(VENV) …"
-	@$(call INSTALL,--editable '.[dev]')
+	@$(INSTALL) --editable '.[dev]'
 	@touch $@ $(RUN)
