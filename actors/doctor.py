@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def examine(settings: Settings) -> Examination:
     """Look at the machine and the settings; opens one real sandbox to be sure, changes nothing."""
     found = trio.run(capabilities.probe)
     checks = [Check(each.name, each.is_ok, each.is_required, each.detail, each.remedy) for each in found.items]
-    checks += [_data_folder(settings.data), _port(settings.http)]
+    checks += [_data_folder(settings.data), _port(settings.http, settings.socket)]
     languages = {each.name: each.version for each in found.languages.values()}
     usable = all(each.is_ok for each in checks if each.is_required)
     return Examination(usable, checks, languages, [_setting(settings, name) for name in Settings.model_fields])
@@ -70,18 +71,29 @@ def _data_folder(path: Path) -> Check:
     return Check("data folder", True, True, str(path))
 
 
-def _port(http: str) -> Check:
+def _port(http: str, control: Path) -> Check:
     host, _, port = http.rpartition(":")
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as trial:
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             trial.bind((host.strip("[]"), int(port)))
         except OSError as error:
-            # Not required: it may well be CodeWarz itself that is running there.
-            return Check(
-                "web address", False, False, f"{http}: {error.strerror}", "stop what uses it, or set CODEWARZ_HTTP"
-            )
-    return Check("web address", True, False, http)
+            if error.errno == errno.EADDRINUSE and _answers(control):
+                return Check("web address", True, True, f"{http}, where CodeWarz is running")
+            # Not required: a house with another data folder may well be what runs there.
+            remedy = "stop what uses it, or set CODEWARZ_HTTP"
+            return Check("web address", False, False, f"{http}: {error.strerror}", remedy)
+    return Check("web address", True, True, http)
+
+
+def _answers(control: Path) -> bool:
+    """Say whether a house with this data folder runs: then it is most likely what holds the address."""
+    with socket.socket(socket.AF_UNIX) as trial:
+        try:
+            trial.connect(str(control))
+        except OSError:
+            return False
+    return True
 
 
 def _setting(settings: Settings, name: str) -> Setting:
@@ -95,11 +107,10 @@ def show(report: Examination) -> None:
     console = Console()
     for check in report.checks:
         mark = "[green]✓[/]" if check.is_ok else "[red]✗[/]" if check.is_required else "[yellow]![/]"
-        console.print(f"{mark} [bold]{check.name}[/]  {check.detail}", highlight=False)
+        console.print(f"{mark} [bold]{check.name}[/]  {check.detail}", highlight=False, soft_wrap=True)
         if check.remedy:
-            console.print(f"    [cyan]{check.remedy}[/]", highlight=False)
-    languages = ", ".join(f"{name} [dim]{version}[/]" for name, version in report.languages.items())
-    console.print(f"[green]✓[/] [bold]languages[/]  {languages}\n", highlight=False)
+            console.print(f"    [cyan]{check.remedy}[/]", highlight=False, soft_wrap=True)
+    console.print()
     table = Table(box=None, header_style="dim")
     for column in ("setting", "value", "meaning"):
         table.add_column(column, overflow="fold")

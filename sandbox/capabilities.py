@@ -46,9 +46,9 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def refusal(self) -> str:
-        """Why start refuses, one line per failing requirement with its remedy; "" when it need not."""
+        """Why start refuses, two lines per failing requirement: what is wrong, and the remedy; "" when it need not."""
         failing = [item for item in self.items if item.is_required and not item.is_ok]
-        return "\n".join(f"{item.name}: {item.detail}. {item.remedy}".rstrip() for item in failing)
+        return "\n".join(f"{item.name}: {item.detail}\n    {item.remedy}".rstrip() for item in failing)
 
     def provider(self) -> BwrapProvider:
         """Return a provider as this machine allows; SandboxUnavailable with ``refusal`` where it does not."""
@@ -185,7 +185,7 @@ async def probe() -> Capabilities:
         items.append(trial)
         if not has_proc:
             items.append(_no_proc())
-    items += [memory, _languages(found)]
+    items += [memory, *_languages(found)]
     return Capabilities(
         items=tuple(items),
         languages=found,
@@ -218,11 +218,24 @@ def _no_proc() -> Capability:
     )
 
 
-def _languages(found: dict[str, Language]) -> Capability:
+def _languages(found: dict[str, Language]) -> list[Capability]:
     detail = ", ".join(f"{one.name} {one.version}" for one in found.values())
-    missing = [name for name in ("c", "cpp") if name not in found]
-    remedy = "sudo apt-get install gcc g++" if missing else ""
-    return Capability(name="languages", is_ok=bool(found), is_required=True, detail=detail, remedy=remedy)
+    items = [
+        _item("languages", is_ok=bool(found), detail=detail, bad="none found", remedy="sudo apt-get install python3"),
+    ]
+    lacking = [(name, package) for key, name, package in (("c", "C", "gcc"), ("cpp", "C++", "g++")) if key not in found]
+    if lacking:
+        missing = " or ".join(name for name, _ in lacking)
+        items.append(
+            Capability(
+                name="compilers",
+                is_ok=False,
+                is_required=False,
+                detail=f"none for {missing}, so nobody can submit in {'it' if len(lacking) == 1 else 'these'}",
+                remedy=f"sudo apt-get install {' '.join(package for _, package in lacking)}",
+            )
+        )
+    return items
 
 
 async def _try(items: list[Capability]) -> tuple[Capability, bool]:

@@ -18,6 +18,7 @@ from sandbox.leftovers import identity, started
 
 _PREFIX = "codewarz."
 _LEAF = "codewarz.server"  # where a version 2 server moves itself: groups with members cannot have limited children
+_DELEGATE = "systemd-run --user --scope -p Delegate=yes codewarz up"
 _REMOVE_TRIES = 400
 _REMOVE_PAUSE_S = 0.005
 
@@ -81,7 +82,9 @@ def detect(proc: Path = Path("/proc")) -> Hierarchies:
                 ),
                 None,
             )
-            _try(memory)
+            _try(
+                memory, "run as root, or boot with systemd.unified_cgroup_hierarchy=1: only version 2 can be delegated"
+            )
             return Hierarchies(1, memory, cpu)
     for root, mount, kind, _ in mounts:
         if kind == "cgroup2":
@@ -89,21 +92,19 @@ def detect(proc: Path = Path("/proc")) -> Hierarchies:
     raise NoGroups("no control group file system is mounted", "mount -t cgroup2 none /sys/fs/cgroup")
 
 
-def _try(folder: Path) -> None:
+def _try(folder: Path, remedy: str = _DELEGATE) -> None:
     probe = folder / f"{_PREFIX}probe.{os.getpid()}"
     try:
         probe.mkdir()
         probe.rmdir()
     except OSError as problem:
-        raise NoGroups(
-            f"{folder} is not writable: {problem.strerror}", "systemd-run --user --scope -p Delegate=yes codewarz up"
-        ) from problem
+        raise NoGroups(f"{folder} is not writable: {problem.strerror}", remedy) from problem
 
 
 def _detect_v2(own: Path) -> Hierarchies:
     parent = own.parent if own.name == _LEAF else own
     if "memory" not in (parent / "cgroup.controllers").read_text().split():
-        raise NoGroups(f"{parent} has no memory controller", "systemd-run --user --scope -p Delegate=yes codewarz up")
+        raise NoGroups(f"{parent} has no memory controller", _DELEGATE)
     _try(parent)
     return Hierarchies(2, parent, parent)
 
@@ -119,7 +120,7 @@ def prepare(where: Hierarchies) -> None:
         (where.memory / "cgroup.subtree_control").write_text("+memory")
     except OSError as problem:
         why = f"{where.memory} cannot limit its children: {problem.strerror} (other processes live in it)"
-        raise NoGroups(why, "systemd-run --user --scope -p Delegate=yes codewarz up") from problem
+        raise NoGroups(why, _DELEGATE) from problem
 
 
 class Group:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
 
 from contracts.errors import Invalid
-from sandbox import cgroups, leftovers, seccomp
+from sandbox import cgroups, languages, leftovers, seccomp
 from sandbox.bwrap import BwrapProvider
-from sandbox.capabilities import Capabilities, Machine, judge_machine, probe
+from sandbox.capabilities import Capabilities, Machine, _languages, judge_machine, probe
 from sandbox.provider import SandboxUnavailable, parse_url
 
 GOOD = {
@@ -53,6 +54,20 @@ def test_ubuntus_apparmor_setting_leaves_the_word_to_the_trial_but_keeps_its_rem
     item = next(item for item in items if item.name == "namespaces")
     assert item.is_ok
     assert "apparmor_restrict_unprivileged_userns=0" in item.remedy
+
+
+def test_a_machine_without_compilers_is_usable_and_told_what_to_install() -> None:
+    python = next(language for language in languages.detect().values() if language.name == "Python")
+    only_python, compilers = _languages({"python": python})
+    assert only_python.is_ok
+    assert only_python.detail == f"Python {python.version}"
+    assert only_python.remedy == ""
+    assert not compilers.is_ok
+    assert not compilers.is_required
+    assert compilers.remedy == "sudo apt-get install gcc g++"
+    none, _ = _languages({})
+    assert none.is_required
+    assert not none.is_ok
 
 
 def test_an_old_kernel_is_only_a_warning() -> None:
@@ -109,6 +124,22 @@ def test_version_2_without_the_memory_controller_says_how_to_get_it(tmp_path: Pa
     with pytest.raises(cgroups.NoGroups, match="no memory controller") as caught:
         cgroups.detect(proc)
     assert "Delegate=yes" in caught.value.remedy
+
+
+def test_version_1_that_is_not_ours_names_no_delegation_because_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "fs/memory").mkdir(parents=True)
+    proc = fake_proc(tmp_path, "4:memory:/\n", f"30 1 0:1 / {tmp_path}/fs/memory rw - cgroup cgroup rw,memory\n")
+
+    def refuse(folder: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(cgroups.NoGroups, match="not writable") as caught:
+        cgroups.detect(proc)
+    assert "run as root" in caught.value.remedy
+    assert "Delegate" not in caught.value.remedy
 
 
 def test_version_1_takes_memory_and_cpu_from_their_own_mounts_even_inside_a_container(tmp_path: Path) -> None:
