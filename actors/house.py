@@ -25,7 +25,7 @@ import trio
 
 from actors.gateway.app import make_app
 from actors.gateway.services import Services
-from actors.gateway.sse import Hub
+from actors.gateway.sse import Hub, StreamLimits
 from actors.judge.sandboxed import SandboxedJudging
 from actors.settings import Settings
 from actors.system import Edge, Neighbours, build
@@ -110,7 +110,7 @@ async def open_house(settings: Settings, tell: Callable[[str], None]) -> House:
     database = SqliteDatabase(path_of(settings.database_url))
     judging = await _judging(settings)
     neighbours = Neighbours(database, redis, broker, rpc, judging, passwords, meter, clock, rng)
-    hub = Hub(redis, clock, rng, meter)
+    hub = Hub(redis, clock, rng, meter, StreamLimits.within(http.places()))
     house: list[House] = []
     services = Services(
         database=database,

@@ -104,6 +104,12 @@ async def serve(
         await _Server(app, limits).run(listeners, ready, draining)
 
 
+def places(limits: Limits | None = None) -> int:
+    """Return how many connections may be open at once: as many as ``limits`` say and the process has descriptors for."""
+    most = (limits or Limits()).connections
+    return min(most, max(16, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - SPARE_FILES))
+
+
 async def check(address: Address) -> None:
     """Raise Unavailable, with one clear line, when the address cannot be had now: a start should say so at once instead of trying again and again."""
     for listener in await _listen(address):
@@ -137,7 +143,7 @@ class _Server:
 
     def __init__(self, app: App, limits: Limits) -> None:
         self._limits = limits
-        self._most = min(limits.connections, max(16, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - SPARE_FILES))
+        self._most = places(limits)
         self._config = _config(limits)
         self._app = ASGIWrapper(cast("Any", _guarded(app)))
         self._context = WorkerContext(None)

@@ -46,9 +46,14 @@ _decode_progress = msgspec.json.Decoder(Progress).decode
 class StreamLimits(msgspec.Struct, frozen=True):
     """How many streams may be open at once."""
 
-    total: int = 10_000
+    total: int = 7_500
     per_address: int = 6_000
     per_user: int = 20
+
+    @classmethod
+    def within(cls, places: int) -> StreamLimits:
+        """Return the limits for a server of so many connections: a stream holds its place for long, so a quarter is left for everything else."""
+        return cls(total=max(1, places * 3 // 4), per_address=max(1, places * 3 // 5))
 
 
 @dataclass(frozen=True)

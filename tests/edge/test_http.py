@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,7 +13,7 @@ from quart import Response, request
 from quart_trio import QuartTrio
 
 from contracts.errors import Invalid, Unavailable
-from edge.http import Address, Limits, serve
+from edge.http import SPARE_FILES, Address, Limits, places, serve
 
 
 class Running:
@@ -216,6 +217,12 @@ async def test_connections_above_the_limit_are_told_to_come_again() -> None:
             await trio.sleep(0.01)
         else:
             raise AssertionError("the freed place was not given to anybody")
+
+
+def test_there_are_no_more_places_than_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 1024))
+    assert places() == 1024 - SPARE_FILES
+    assert places(Limits(connections=50)) == 50
 
 
 async def test_silence_and_endless_headers_lock_nobody_out() -> None:

@@ -6,6 +6,7 @@ import pytest
 import trio
 from argon2 import PasswordHasher
 
+from actors.gateway.sse import StreamLimits
 from contracts.messages import CreateUser, Role, Submit
 from tests.actors.gateway.conftest import HOUR_MS, House, Visitor, body_of
 from tests.actors.gateway.test_auth import ADA, signed_in
@@ -162,3 +163,9 @@ class TestTwoChangesAtOnce:
         assert (await body_of(await house.root.get("/api/v1/contests/open")))["title"] == "Mine"
         assert (await change("Yours", newer))[0] == 200
         assert (await change("Anyway", "*"))[0] == 200
+
+
+@pytest.mark.parametrize("places", [16, 896, 10_000])
+def test_streams_never_take_every_connection(places: int) -> None:
+    limits = StreamLimits.within(places)
+    assert 0 < limits.per_address < limits.total < places
