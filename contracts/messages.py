@@ -395,7 +395,7 @@ class ParticipantsChanged(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class BoardInvalidated(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """A contest's settings or problems changed: its boards must be rebuilt from the log."""
+    """A contest's settings changed: its boards must be rebuilt from the log."""
 
     contest_id: str
 

@@ -16,7 +16,7 @@ from contracts.messages import (
     Register,
     Withdraw,
 )
-from contracts.ports import Row
+from contracts.ports import Row, Sql
 
 
 async def create_contest(desk: Desk, request: CreateContest) -> None:
@@ -27,13 +27,7 @@ async def create_contest(desk: Desk, request: CreateContest) -> None:
         "INSERT INTO contests (id, title, description, rules, starts_at_ms, ends_at_ms, freezes_at_ms, is_public, created_by, created_at_ms,"
         " version) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 1) ON CONFLICT DO NOTHING",
         request.contest_id,
-        settings.title,
-        settings.description,
-        settings.rules,
-        settings.starts_at_ms,
-        settings.ends_at_ms,
-        settings.freezes_at_ms,
-        settings.is_public,
+        *_values(settings),
         request.created_by,
         desk.now_ms,
     )
@@ -47,13 +41,7 @@ async def change_contest(desk: Desk, request: ChangeContest) -> None:
     changed = await desk.tx.execute(
         "UPDATE contests SET title = $1, description = $2, rules = $3, starts_at_ms = $4, ends_at_ms = $5, freezes_at_ms = $6, is_public = $7,"
         " version = version + 1 WHERE id = $8 AND ($9 IS NULL OR version = $9)",
-        settings.title,
-        settings.description,
-        settings.rules,
-        settings.starts_at_ms,
-        settings.ends_at_ms,
-        settings.freezes_at_ms,
-        settings.is_public,
+        *_values(settings),
         request.contest_id,
         request.version,
     )
@@ -157,6 +145,19 @@ async def contest_for(desk: Desk, contest_id: str, user_id: str) -> Row:
         if known is None:
             raise NotFound("no such contest")
     return row
+
+
+def _values(settings: ContestSettings) -> tuple[Sql, ...]:
+    """Return the settings in the order of the columns above."""
+    return (
+        settings.title,
+        settings.description,
+        settings.rules,
+        settings.starts_at_ms,
+        settings.ends_at_ms,
+        settings.freezes_at_ms,
+        settings.is_public,
+    )
 
 
 def _checked(settings: ContestSettings) -> ContestSettings:
