@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import trio
 
+from actors.core import submissions
 from actors.core.actor import Core, CoreService
 from actors.core.people import API_TOKENS_MOST
 from contracts.errors import (
@@ -257,6 +258,20 @@ async def test_an_api_token_asked_for_twice_is_made_once_and_expired_ones_do_not
         await core.call("core", token(20, None), timeout=1)
     clock.at_ms += 10
     await core.call("core", token(20, None), timeout=1)
+
+
+async def test_a_rejudging_is_bounded(core: Rpc, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(submissions, "REJUDGE_MOST", 1)
+    await scenes.running_contest(core, clock)
+    for number in (1, 2):
+        await core.call("core", submission(number), timeout=1)
+        found = await core.call("core", GetWork(submission_id=f"s{number}", attempt=1), timeout=1)
+        assert found is not None
+        done = PersistVerdict(submission_id=f"s{number}", attempt=1, fencing=found.fencing, verdict=Verdict.AC)
+        await core.call("core", done, timeout=1)
+    request = Rejudge(rejudging_id="r1", problem_id=PROBLEM, requested_by="root", correlation_id="c")
+    with pytest.raises(Invalid, match="2 submissions at once are too many"):
+        await core.call("core", request, timeout=1)
 
 
 async def test_a_dry_run_rejudges_nothing(core: Rpc, clock: Clock) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import msgspec
+import pytest
 import trio
 
 from actors import progress
@@ -19,7 +20,7 @@ from actors.projector import Log
 from actors.settings import Settings
 from actors.sweeper import STALE_MS
 from actors.system import Edge, Neighbours, build
-from contracts.errors import EdgeLost
+from contracts.errors import Conflict, EdgeLost
 from contracts.life import State
 from contracts.lua import lua
 from contracts.messages import (
@@ -581,3 +582,45 @@ async def test_any_part_may_be_stopped_for_ten_minutes_and_nothing_is_lost_or_de
             "SELECT count(*) AS many FROM verdicts GROUP BY submission_id HAVING count(*) > 1"
         )
         assert log == []
+
+
+async def test_what_was_submitted_in_the_last_millisecond_counts_however_late_it_is_judged(
+    database: Database, clock: Clock, rng: random.Random, meter: Meter, autojump_clock: trio.abc.Clock
+) -> None:
+    async with house(database, clock, rng, meter) as here:
+        row = await database.fetch_one("SELECT ends_at_ms FROM contests")
+        assert row is not None
+        await here.tree.stop("judge")
+        clock.at_ms = row["ends_at_ms"] - 1
+        await here.submit(1, "AC")
+        clock.at_ms += 1
+        with pytest.raises(Conflict, match="over"):
+            await here.submit(2, "AC")
+        clock.at_ms += STALE_MS * 10
+        await here.tree.start("judge")
+        assert await here.all_judged() == {"s1": "AC"}
+        await here.board_settled()
+        page = await Boards(here.redis, clock).page(CONTEST, BoardView.PUBLIC)
+        assert page is not None
+        assert [row.score for row in page.rows] == [1]
+
+
+async def test_rejudging_again_while_the_first_rejudging_is_under_way_ends_with_the_newest_verdict(
+    database: Database, clock: Clock, rng: random.Random, meter: Meter, autojump_clock: trio.abc.Clock
+) -> None:
+    async with house(database, clock, rng, meter) as here:
+        for number in range(1, 11):
+            await here.submit(number, "AC", "ada" if number % 2 else "bob")
+        for round_ in range(6):
+            await trio.sleep(rng.uniform(0, 0.005))
+            if round_ == 3:
+                await here.database.execute("UPDATE submissions SET source = 'WA'")
+                await scenes.problem(here.with_.rpc, digest="d2")
+            request = Rejudge(rejudging_id=f"r{round_}", contest_id=CONTEST, requested_by="root", correlation_id="c")
+            await here.with_.rpc.call("core", request, timeout=5)
+        assert set((await here.all_judged()).values()) == {"WA"}
+        await here.board_settled()
+        rows = await here.database.fetch(
+            "SELECT s.attempt, count(*) AS verdicts FROM submissions s JOIN verdicts v ON v.submission_id = s.id GROUP BY s.id"
+        )
+        assert all(row["attempt"] == row["verdicts"] for row in rows)  # exactly one for each attempt
