@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +23,7 @@ from typing import Any
 import structlog
 import trio
 
+from actors.gateway.addresses import networks
 from actors.gateway.app import make_app
 from actors.gateway.services import Services
 from actors.gateway.sse import Hub, StreamLimits
@@ -59,6 +60,7 @@ class House:
     tree: Tree
     address: http.Address
     meter: PrometheusMeter
+    check: Callable[[], Awaitable[None]]  # raises at once, with one clear line, what no restart could mend
 
     async def run(self, verbs: Callable[[House], dict[str, Handler]], started: Callable[[House], None]) -> StopReport:
         """Run until a signal says stop. SIGTERM or SIGINT drains; a second one stops at once."""
@@ -68,7 +70,7 @@ class House:
                 await nursery.start(
                     partial(serve_control, self.tree, self.settings.socket, verbs=verbs(self)), name="control socket"
                 )
-                await http.check(self.address)
+                await self.check()
                 watch = LoopWatch(self.tree.log, "loop", monotonic=time.monotonic, report=_report_blocked_loop)
                 nursery.start_soon(watch.run, name="loop watch")
                 nursery.start_soon(self._run_tree, nursery, started, name="tree")
@@ -126,6 +128,7 @@ async def open_house(settings: Settings, tell: Callable[[str], None]) -> House:
         is_ready=lambda: bool(house) and house[0].tree.status().state == "running",
         version=version("codewarz"),
         is_secure_cookie=settings.secure_cookies,
+        proxies=networks(settings.proxies),
         is_metrics_public=settings.public_metrics,
     )
     address = http.Address.parse(settings.http)
@@ -144,7 +147,13 @@ async def open_house(settings: Settings, tell: Callable[[str], None]) -> House:
     jitter = random.Random(rng.getrandbits(64))  # noqa: S311 - backoffs, no secrets
     tree = Tree(spec, rng=jitter, wall_clock=time.time, on_event=_log_event)
     meter.watch(tree.status)
-    house.append(House(settings, neighbours, tree, address, meter))
+
+    async def check() -> None:
+        await http.check(address)
+        async with database:
+            pass
+
+    house.append(House(settings, neighbours, tree, address, meter, check))
     return house[0]
 
 

@@ -130,6 +130,7 @@ def test_a_signal_during_the_start_ends_it_cleanly(new_server: NewServer) -> Non
     [
         ("http", "nonsense"),
         ("http", "203.0.113.7:8080"),
+        ("database", "sqlite:////nowhere/codewarz.db"),
         ("workers", "many"),
         ("broker", "amqp://elsewhere"),
         ("secret", "short"),
@@ -139,7 +140,7 @@ def test_a_signal_during_the_start_ends_it_cleanly(new_server: NewServer) -> Non
 def test_a_bad_setting_stops_the_start_with_one_clear_line(new_server: NewServer, setting: str, value: str) -> None:
     server = new_server(**{setting: value})
     server.launch()
-    assert_refused(server, f"CODEWARZ_{setting.upper()}" if setting != "http" else "")
+    assert_refused(server, "" if setting in ("http", "database") else f"CODEWARZ_{setting.upper()}")
 
 
 def test_a_port_in_use_is_said_at_once(new_server: NewServer) -> None:
