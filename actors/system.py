@@ -42,7 +42,7 @@ from supervisor import Actor, Backoff, Context, Intensity, Mailbox, Overflow, Po
 CORE_MAILBOX = 1024
 PROJECTOR_MAILBOX = 1024
 VERIFIER_MAILBOX = 4
-WORKER_GRACE_S = 5.0  # to finish the submission in hand; after that it goes back to the queue
+WORKER_GRACE_S = 4.0  # to finish the submission in hand; after that it goes back to the queue. With the streams before it, well below the promised 10
 GAUGES_EVERY_S = 5.0
 
 # How many crashes end what. A message that crashes its actor twice is set aside, and a neighbour that is away is waited for: what these limits must stop is a
