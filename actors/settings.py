@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from actors.gateway.addresses import networks
 from contracts.errors import Invalid
 
 SCHEMES = {
@@ -48,6 +49,10 @@ class Settings(BaseSettings):
     demo: bool = Field(True, description="make a running demo contest when there is no contest yet")
     demo_contestants: int = Field(6, ge=0, le=50, description="simulated contestants in the demo contest; 0: none")
     secure_cookies: bool = Field(False, description="send cookies over HTTPS only: switch it on behind TLS")
+    proxies: str = Field(
+        "",
+        description="proxies in front, whose X-Forwarded-For is believed: addresses or networks, such as 127.0.0.1, 10.0.0.0/8",
+    )
     public_metrics: bool = Field(False, description="serve /metrics to everybody instead of this machine only")
     log: str = Field("text", pattern="^(text|json)$", description="log lines for people (text) or machines (json)")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="least level that is logged")
@@ -68,6 +73,17 @@ class Settings(BaseSettings):
         host, separator, port = value.rpartition(":")
         if not separator or not host or not port.isdecimal() or int(port) > 65535:
             raise ValueError(f"{value!r} is not an address and a port, such as 127.0.0.1:8080")
+        return value
+
+    @field_validator("proxies")
+    @classmethod
+    def _networks(cls, value: str) -> str:
+        try:
+            networks(value)
+        except ValueError as error:
+            raise ValueError(
+                f"{error}: write addresses or networks between commas, such as 127.0.0.1, 10.0.0.0/8"
+            ) from None
         return value
 
     @field_validator("secret")

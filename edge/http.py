@@ -233,6 +233,8 @@ class _Http1(H11Protocol):
         status = None
         if request.http_version not in (b"1.0", b"1.1"):
             status = 505
+        elif request.method != request.method.upper():
+            status = 501  # "head" is not HEAD; Hypercorn and h11 would disagree about which one it is
         elif {b"content-length", b"transfer-encoding"} <= names:
             status = 400  # RFC 9112 (6.1) lets a server refuse it, and a proxy before us may have counted otherwise
         if status is None:

@@ -17,6 +17,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import MapAdapter
 
 from actors.gateway import health, openapi, problem_details
+from actors.gateway.addresses import client_address
 from actors.gateway.bodies import BoundedBody, BoundedRequest
 from actors.gateway.dispatch import Dispatcher
 from actors.gateway.identity import ACCESS_COOKIE, NOBODY, Doorkeeper, Keys
@@ -108,7 +109,9 @@ def _surround(app: QuartTrio, services: Services, keys: Keys) -> None:
     async def open_door() -> None:
         g.started = trio.current_time()
         g.identity = NOBODY
-        g.address = (request.scope.get("client") or ("unknown", 0))[0]
+        peer = (request.scope.get("client") or ("unknown", 0))[0]
+        forwarded_for = ",".join(request.headers.getlist("X-Forwarded-For"))
+        g.address = client_address(peer, forwarded_for, services.proxies)
         structlog.contextvars.bind_contextvars(correlation_id=correlation_id(services))
         if request.headers.get("Host") is not None and _HOST.match(request.headers["Host"]) is None:
             raise Malformed("The Host header is not a host name.")

@@ -69,7 +69,9 @@ class BoundedBody(TrioBody):
         return bytes(self._data)
 
     async def linger_if_sending(self) -> None:
-        """Give a client that still sends a moment to finish, so that it reads the answer."""
+        """Give a client that still sends a moment to finish, so that it reads the answer. What it sends is not kept: the answer is made."""
+        self.is_over = True
+        self._data.clear()
         with trio.move_on_after(LINGER_S):
             await self._complete.wait()
 

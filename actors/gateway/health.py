@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
-
 import msgspec
 import trio
-from quart import Blueprint, Response, g
+from quart import Blueprint, Response, g, request
 
+from actors.gateway.addresses import is_direct_and_local
 from actors.gateway.services import Services
 from contracts.errors import CodeWarzError, Forbidden
 
@@ -82,7 +81,7 @@ def make_blueprint(services: Services) -> Blueprint:
 
     @blueprint.get("/metrics")
     async def metrics() -> Response:
-        if not (services.is_metrics_public or _is_loopback(g.address)):
+        if not (services.is_metrics_public or is_direct_and_local(g.address, request.headers)):
             raise Forbidden("Metrics are answered on the loopback address only; a setting opens them.")
         return Response(services.render_metrics(), content_type="text/plain; version=0.0.4; charset=utf-8")
 
@@ -109,13 +108,6 @@ async def _checks(services: Services) -> dict[str, str]:
         nursery.start_soon(check, "database", name="check database")
         nursery.start_soon(check, "redis", name="check redis")
     return dict(sorted(checks.items()))
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return False
 
 
 def _json(body: object, status: int = 200) -> Response:

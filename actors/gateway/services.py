@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from actors.boards import Boards
+from actors.gateway.addresses import Network
 from actors.gateway.limits import Limiter, Rule
 from actors.gateway.sse import Hub
 from contracts.ports import Database, Meter, Passwords, Redis, Rpc, WallClock
@@ -54,6 +55,7 @@ class Services:
     limits: Limits = field(default_factory=Limits)
     limiter: Limiter = field(default_factory=Limiter)
     is_secure_cookie: bool = False
+    proxies: tuple[Network, ...] = ()  # whose X-Forwarded-For is believed
     is_metrics_public: bool = False  # otherwise /metrics answers the loopback address only
 
     def __post_init__(self) -> None:

@@ -274,6 +274,13 @@ async def test_a_body_of_two_lengths_is_refused_and_what_follows_it_is_not_read(
             assert await stream.receive_some(1000) == b""
 
 
+@pytest.mark.parametrize("method", [b"head", b"get", b"Post"])
+async def test_methods_are_written_in_capitals(method: bytes) -> None:
+    async with running(make_app()) as server:
+        answer = await exchange(await server.connect(), method + b" / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 501")
+
+
 async def test_two_slashes_are_not_one() -> None:
     async with running(make_app()) as server:
         answer = await exchange(await server.connect(), b"GET //slow HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 import trio
+import trio.testing
 from argon2 import PasswordHasher
 
+from actors.gateway.bodies import BoundedBody
 from actors.gateway.sse import StreamLimits
 from contracts.messages import CreateUser, Role, Submit
 from tests.actors.gateway.conftest import HOUR_MS, House, Visitor, body_of
@@ -169,3 +171,14 @@ class TestTwoChangesAtOnce:
 def test_streams_never_take_every_connection(places: int) -> None:
     limits = StreamLimits.within(places)
     assert 0 < limits.per_address < limits.total < places
+
+
+async def test_a_refused_body_is_not_kept_in_memory(autojump_clock: trio.testing.MockClock) -> None:
+    body = BoundedBody(None, 1 << 25)
+    body.append(b"x" * 1000)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(body.linger_if_sending)
+        await trio.testing.wait_all_tasks_blocked()
+        for _ in range(100):
+            body.append(b"x" * 1000)
+        assert len(body._data) == 0
