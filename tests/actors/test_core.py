@@ -37,6 +37,7 @@ from contracts.messages import (
     Priority,
     Register,
     Rejudge,
+    Request,
     RotateSession,
     Withdraw,
 )
@@ -351,7 +352,7 @@ async def test_a_problem_version_never_changes(core: Rpc) -> None:
 async def test_core_may_be_restarted_between_any_two_steps_and_what_it_answered_is_there_once(
     database: Database, clock: Clock, rng: random.Random, rpc: LocalRpc, nursery: trio.Nursery
 ) -> None:
-    mailbox: Mailbox[object] = Mailbox("core", 1024, Overflow.REFUSE)
+    mailbox: Mailbox[Request[Any]] = Mailbox("core", 1024, Overflow.REFUSE)
     tree = Tree(
         Supervisor("house", (Actor("core", Core(database, clock, rng).run, mailbox, grace_s=0),)),
         rng=rng,
@@ -405,8 +406,8 @@ async def test_while_the_database_is_in_trouble_nobody_is_told_of_success_and_co
     database: Database, clock: Clock, rng: random.Random, rpc: LocalRpc, nursery: trio.Nursery
 ) -> None:
     failing = Failing(database)
-    mailbox: Mailbox[object] = Mailbox("core", 1024, Overflow.REFUSE)
-    core_actor = Actor("core", Core(failing, clock, rng).run, mailbox)  # type: ignore[arg-type]
+    mailbox: Mailbox[Request[Any]] = Mailbox("core", 1024, Overflow.REFUSE)
+    core_actor = Actor("core", Core(failing, clock, rng).run, mailbox)
     tree = Tree(Supervisor("house", (core_actor,)), rng=rng, wall_clock=lambda: 0.0)
     await nursery.start(tree.run)
     async with rpc.serve("core", CoreService(database, mailbox.address)):
