@@ -1,6 +1,5 @@
 """What every ``Database`` does. Collected by ``test_database.py``, which says against which variants."""
 
-
 from __future__ import annotations
 
 import pytest

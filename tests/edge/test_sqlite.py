@@ -1,6 +1,5 @@
 """What is SQLite's own: durability, fairness, threads, its errors."""
 
-
 from __future__ import annotations
 
 import sqlite3
