@@ -7,7 +7,9 @@ Rule 2: the header is read from the right, for each hop appends what it saw itse
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+
+from werkzeug.datastructures import Headers
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 HOPS_MAX = 16
@@ -32,7 +34,7 @@ def client_address(peer: str, forwarded_for: str, proxies: Sequence[Network]) ->
     return client
 
 
-def is_direct_and_local(peer: str, headers: Mapping[str, str]) -> bool:
+def is_direct_and_local(peer: str, headers: Headers) -> bool:
     """Whether somebody on this machine asks, and no proxy on this machine for somebody elsewhere."""
     address = _parse(peer)
     return address is not None and address.is_loopback and not any(name in headers for name in _OF_PROXIES)

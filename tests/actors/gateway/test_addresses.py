@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from werkzeug.datastructures import Headers
 
 from actors.gateway.addresses import client_address, is_direct_and_local, networks
 from tests.actors.gateway.conftest import House
@@ -42,9 +43,9 @@ def test_networks_are_read_or_refused() -> None:
 
 
 def test_a_proxy_on_this_machine_is_not_this_machine() -> None:
-    assert is_direct_and_local("127.0.0.1", {})
-    assert not is_direct_and_local("127.0.0.1", {"X-Forwarded-For": "127.0.0.1"})
-    assert not is_direct_and_local("198.51.100.1", {})
+    assert is_direct_and_local("127.0.0.1", Headers())
+    assert not is_direct_and_local("127.0.0.1", Headers({"X-Forwarded-For": "127.0.0.1"}))
+    assert not is_direct_and_local("198.51.100.1", Headers())
 
 
 @pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "Via", "X-Real-IP"])
