@@ -121,6 +121,12 @@ class CloseSession(Request[None], frozen=True, kw_only=True):
     session_id: str
 
 
+class CloseSessions(Request[tuple[str, ...]], frozen=True, kw_only=True):
+    """Revoke every session of somebody; replies those that were open."""
+
+    user_id: str
+
+
 class CreateApiToken(Request[None], frozen=True, kw_only=True):
     """Keep a personal API token's hash; at most 20 live ones per user (Conflict)."""
 

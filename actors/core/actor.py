@@ -36,6 +36,7 @@ HANDLERS: dict[type[Request[Any]], Handle] = {
     messages.OpenSession: people.open_session,
     messages.RotateSession: people.rotate_session,
     messages.CloseSession: people.close_session,
+    messages.CloseSessions: people.close_sessions,
     messages.CreateApiToken: people.create_api_token,
     messages.RevokeApiToken: people.revoke_api_token,
     messages.CreateContest: contests.create_contest,

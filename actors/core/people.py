@@ -10,6 +10,7 @@ from actors.core.desk import Desk
 from contracts.errors import Conflict, Duplicate, Forbidden, NotFound, Unauthenticated
 from contracts.messages import (
     CloseSession,
+    CloseSessions,
     CreateApiToken,
     CreateUser,
     OpenSession,
@@ -136,6 +137,17 @@ async def rotate_session(desk: Desk, request: RotateSession) -> Rotated | None:
 async def close_session(desk: Desk, request: CloseSession) -> None:
     """Revoke a session; closing it twice is closing it once."""
     await _revoke(desk, request.session_id)
+
+
+async def close_sessions(desk: Desk, request: CloseSessions) -> tuple[str, ...]:
+    """Revoke every session of somebody and return which ones."""
+    rows = await desk.tx.fetch(
+        "UPDATE sessions SET revoked_at_ms = $1 WHERE user_id = $2 AND revoked_at_ms IS NULL RETURNING id",
+        desk.now_ms,
+        request.user_id,
+    )
+    await desk.audit(request.user_id, "session.close_all", request.user_id, str(len(rows)))
+    return tuple(row["id"] for row in rows)
 
 
 async def create_api_token(desk: Desk, request: CreateApiToken) -> None:

@@ -30,6 +30,7 @@ ACCESS_TTL_S = 600
 REFRESH_TTL_S = 30 * 24 * 3600
 API_TOKEN_PREFIX = "cw_"  # noqa: S105 the mark by which a leaked token is recognised, not a secret
 REVOCATIONS_KEY = "session:revocations"  # there, as long as Redis knows of every revocation
+_BATCH = 500
 _REVOKED_FOR_S = ACCESS_TTL_S + 60
 _ALGORITHM = "HS256"
 _TOKEN_MAX = 2048  # characters; ours have some 300
@@ -144,9 +145,11 @@ def revoked_key(session_id: str) -> str:
     return f"session:revoked:{session_id}"
 
 
-async def revoke_access(redis: Redis, session_id: str) -> None:
-    """Make the session's access tokens useless now instead of when they expire."""
-    await redis.call("SET", revoked_key(session_id), "1", "EX", _REVOKED_FOR_S)
+async def revoke_access(redis: Redis, *session_ids: str) -> None:
+    """Make the sessions' access tokens useless now instead of when they expire."""
+    for first in range(0, len(session_ids), _BATCH):
+        some = session_ids[first : first + _BATCH]
+        await redis.pipeline([["SET", revoked_key(each), "1", "EX", _REVOKED_FOR_S] for each in some])
 
 
 class Doorkeeper:
@@ -203,8 +206,7 @@ class Doorkeeper:
         rows = await self._database.fetch(
             "SELECT id FROM sessions WHERE revoked_at_ms > $1", self._clock.now_ms() - 1000 * _REVOKED_FOR_S
         )
-        for row in rows:
-            await revoke_access(self._redis, row["id"])
+        await revoke_access(self._redis, *(row["id"] for row in rows))
         await self._redis.call("SET", REVOCATIONS_KEY, "1")
 
     async def _token_owner(self, authorization: str) -> Caller:

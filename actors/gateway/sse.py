@@ -6,8 +6,8 @@ Rule 2: subscribe first, then read the snapshot, then drop what the snapshot had
 Rule 3: board events are passed on in the order of their versions. Publishing is not atomic with the change, so a version may come early (it waits a
         moment for the one before) or never (then everybody on that board is reset).
 Rule 4: whenever events may have been missed (the hub's actor started, or its subscription was lost) everybody is reset.
-Rule 5: a stream ends after a while (``MAX_AGE_S``), so that nobody watches for ever on credentials of long ago, and when the gateway drains; browsers
-        come back by themselves.
+Rule 5: a stream ends after a while, and when the gateway drains; browsers come back by themselves. What everybody may see lasts ``MAX_AGE_S``; what took
+        credentials to see lasts as long as an access token, so that nobody watches on for long after they lost the right to.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import trio
 
 from actors.boards import BOARD_CHANNEL, BoardChanged, Boards, BoardView
 from actors.gateway.frames import parse_event_id
+from actors.gateway.identity import ACCESS_TTL_S
 from actors.gateway.progress_events import encode_step
 from actors.gateway.sources import BoardSource, EventBody, ReadSteps, Source, SubmissionSource
 from actors.gateway.topics import TOO_SLOW, BoardTopic, Client, ReadRules, SubmissionClient
@@ -34,6 +35,7 @@ from supervisor.context import Context
 C = TypeVar("C", bound=Client)
 TOPICS_MAX = 256  # boards that are kept without anybody watching
 MAX_AGE_S = 30 * 60
+CREDENTIALS_AGE_S = ACCESS_TTL_S
 RETRY_MS = (1000, 4000)
 TICK_S = 0.5
 CHECK_S = 5.0  # how often watched boards are compared with the truth, in case the last message was lost
@@ -201,9 +203,16 @@ class Hub:
             del self._slots[key]
 
     def board_stream(
-        self, slot: Slot, contest_id: str, view: BoardView, rules: ReadRules, last_event_id: str | None
+        self,
+        slot: Slot,
+        contest_id: str,
+        view: BoardView,
+        rules: ReadRules,
+        last_event_id: str | None,
+        *,
+        is_public: bool = True,
     ) -> EventBody[Client]:
-        """Return the body of a stream of one board's changes."""
+        """Return the body of a stream of one board's changes; ``is_public`` when everybody may see them."""
         key = (contest_id, view)
         topic = self._topics.get(key)
         if topic is None:
@@ -211,7 +220,8 @@ class Hub:
             self._forget_topics()
         self._topics.move_to_end(key)
         last_event = parse_event_id(last_event_id) if last_event_id else None
-        return self._body(slot, BoardSource(self._boards, topic, rules, last_event), "board")
+        age_s = MAX_AGE_S if is_public else CREDENTIALS_AGE_S
+        return self._body(slot, BoardSource(self._boards, topic, rules, last_event), "board", age_s)
 
     def submission_stream(
         self, slot: Slot, submission_id: str, read: ReadSteps, last_event_id: str | None
@@ -219,15 +229,15 @@ class Hub:
         """Return the body of a stream of one submission's judging."""
         is_return = last_event_id is not None
         source = SubmissionSource(self._submissions, submission_id, read, is_return=is_return)
-        return self._body(slot, source, "submission")
+        return self._body(slot, source, "submission", CREDENTIALS_AGE_S)
 
-    def _body(self, slot: Slot, source: Source[C], stream: str) -> EventBody[C]:
+    def _body(self, slot: Slot, source: Source[C], stream: str, age_s: float) -> EventBody[C]:
         def on_reset(reason: str) -> None:
             if reason == TOO_SLOW:
                 self._meter.count("sse_dropped", stream=stream)
 
         # Jittered, so that browsers that came together neither leave nor come back together.
-        age_s = MAX_AGE_S * self._rng.uniform(0.8, 1.2)
+        age_s *= self._rng.uniform(0.8, 1.2)
         retry_ms = self._rng.randint(*RETRY_MS)
         return EventBody(source, lambda: self.release(slot), on_reset, age_s=age_s, retry_ms=retry_ms)
 

@@ -33,6 +33,7 @@ from actors.gateway.views import ApiTokenList, NewApiToken, SessionView, iso_or_
 from contracts.errors import Conflict, Duplicate, FieldError, Forbidden, Invalid, TooMany, Unauthenticated
 from contracts.messages import (
     CloseSession,
+    CloseSessions,
     CreateApiToken,
     CreateUser,
     OpenSession,
@@ -151,6 +152,21 @@ async def signout(call: Call) -> Answer[None]:
         raise Unauthenticated("Sign in first.")
     await call.services.rpc.call("core", CloseSession(session_id=session_id), timeout=TIMEOUT_S)
     await revoke_access(call.services.redis, session_id)
+    return _signed_out(call)
+
+
+@routes.add("POST", "/auth/signout/everywhere", who=Who.SESSION, status=204, limit="writes")
+async def signout_everywhere(call: Call) -> Answer[None]:
+    """Sign out in every browser: all sessions of this account are useless at once. API tokens stay."""
+    holder = call.identity.caller or call.identity.expired
+    if holder is None:
+        raise Unauthenticated("Sign in first.")
+    closed = await call.services.rpc.call("core", CloseSessions(user_id=holder.user_id), timeout=TIMEOUT_S)
+    await revoke_access(call.services.redis, *closed)
+    return _signed_out(call)
+
+
+def _signed_out(call: Call) -> Answer[None]:
     is_secure = call.services.is_secure_cookie
     return Answer(None, finish=lambda answer: clear_session_cookies(answer, is_secure=is_secure))
 

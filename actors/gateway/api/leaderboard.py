@@ -13,6 +13,7 @@ from actors.gateway.routing import Answer, Call, EventStream, Routes
 from actors.gateway.submission_queries import board_neighbours, board_page
 from actors.gateway.views import LeaderboardView, leaderboard_view
 from contracts.errors import Forbidden
+from contracts.ports import Row
 from contracts.scoring import Rules
 
 routes = Routes("leaderboard")
@@ -64,20 +65,24 @@ async def watch_leaderboard(call: Call, contest_id: str, query: StreamQuery) -> 
     Server-sent events ``snapshot`` (the first rows), ``update`` (one changed row) and ``reset`` (a snapshot follows), with ``id: epoch:version``; a
     Last-Event-ID continues where the browser left off, if the events since are still here.
     """
-    await _enter(call, contest_id, query.view)
-    services = call.services
+    row, services = await _row(call, contest_id, query.view), call.services
+    is_public = bool(row["is_public"]) and query.view is BoardView.PUBLIC
     await board_page(services.rpc, services.boards, contest_id, query.view, offset=0, limit=1)
     slot = await services.hub.admit(call.address, None if call.caller is None else call.caller.user_id)
 
     async def rules() -> Rules:
         return await contest_rules(services.database, contest_id)
 
-    body = services.hub.board_stream(slot, contest_id, query.view, rules, last_event_id(call))
+    body = services.hub.board_stream(slot, contest_id, query.view, rules, last_event_id(call), is_public=is_public)
     return Answer(EventStream(), response=stream_response(body))
 
 
 async def _enter(call: Call, contest_id: str, view: BoardView) -> Rules:
     """Return the contest's rules when the caller may see this view of its board."""
+    return Rules((await _row(call, contest_id, view))["rules"])
+
+
+async def _row(call: Call, contest_id: str, view: BoardView) -> Row:
     if view is BoardView.JURY and not call.is_staff:
         raise Forbidden("Only staff may look behind the freeze.")
-    return Rules((await contest_row(call.services.database, contest_id, call.caller))["rules"])
+    return await contest_row(call.services.database, contest_id, call.caller)

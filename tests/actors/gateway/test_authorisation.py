@@ -23,6 +23,7 @@ MATRIX: list[tuple[str, str, dict[str, Any], tuple[int, int, int, int]]] = [
     ("POST", "/auth/signin", {"json": {}}, (422, 422, 422, 422)),
     ("POST", "/auth/refresh", {}, (401, 401, 401, 401)),
     ("POST", "/auth/signout", {}, (401, 204, 204, 204)),
+    ("POST", "/auth/signout/everywhere", {}, (401, 204, 204, 204)),
     ("GET", "/auth/me", {}, (401, 200, 200, 200)),
     ("GET", "/auth/tokens", {}, (401, 200, 200, 200)),
     ("POST", "/auth/tokens", {"json": {"name": "x"}}, (401, 201, 201, 201)),

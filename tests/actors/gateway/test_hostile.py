@@ -8,10 +8,11 @@ import trio.testing
 from argon2 import PasswordHasher
 
 from actors.gateway.bodies import BoundedBody
-from actors.gateway.sse import StreamLimits
+from actors.gateway.sse import CREDENTIALS_AGE_S, StreamLimits
 from contracts.messages import CreateUser, Role, Submit
 from tests.actors.gateway.conftest import HOUR_MS, House, Visitor, body_of
 from tests.actors.gateway.test_auth import ADA, signed_in
+from tests.actors.gateway.test_streams import opened
 
 SIGNIN = "/api/v1/auth/signin"
 SIGNUP = "/api/v1/auth/signup"
@@ -182,3 +183,40 @@ async def test_a_refused_body_is_not_kept_in_memory(autojump_clock: trio.testing
         for _ in range(100):
             body.append(b"x" * 1000)
         assert len(body._data) == 0
+
+
+class TestSigningOutEverywhere:
+    async def sign_in(self, house: House) -> Visitor:
+        credentials = {"username": "ada", "password": "ada's secret"}
+        return await signed_in(house, await house.anonymous.post(SIGNIN, credentials))
+
+    async def test_it_ends_every_session_at_once_and_nobody_elses(
+        self, house: House, ada: Visitor, bob: Visitor
+    ) -> None:
+        thief, victim = await self.sign_in(house), await self.sign_in(house)
+        assert (await victim.post("/api/v1/auth/signout/everywhere")).status_code == 204
+        for visitor in (thief, victim, ada):
+            assert (await visitor.get("/api/v1/auth/me")).status_code == 401
+        cookie = f"cw_access={thief.access_token}; cw_refresh={thief.refresh_token}"
+        assert (await thief.post("/api/v1/auth/refresh", headers={"Cookie": cookie})).status_code == 401
+        assert (await bob.get("/api/v1/auth/me")).status_code == 200
+        again = await self.sign_in(house)
+        assert (await again.get("/api/v1/auth/me")).status_code == 200
+
+    async def test_another_site_cannot_do_it_for_you(self, house: House, ada: Visitor) -> None:
+        ada.csrf_token = ""
+        assert (await ada.post("/api/v1/auth/signout/everywhere")).status_code == 403
+
+
+@pytest.mark.parametrize(("contest_id", "query"), [("open", "?view=jury"), ("closed", "")])
+async def test_a_stream_that_took_credentials_lasts_no_longer_than_they_do(
+    house: House, autojump_clock: trio.testing.MockClock, contest_id: str, query: str
+) -> None:
+    await house.contest("open")
+    await house.contest("closed", is_public=False)
+    async with opened(house.root, f"/api/v1/leaderboard/stream/{contest_id}{query}") as stream:
+        await stream.next()
+        began = trio.current_time()
+        with pytest.raises(trio.EndOfChannel):
+            await stream.next(timeout=2 * CREDENTIALS_AGE_S)
+        assert trio.current_time() - began <= 1.2 * CREDENTIALS_AGE_S
