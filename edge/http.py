@@ -37,6 +37,8 @@ from hypercorn.utils import parse_socket_addr
 from contracts.errors import Invalid, Unavailable
 
 BACKLOG = 1024
+PIECES_FREE = 1024  # of a body, however small; beyond them each
+PIECE_MIN = 256  # bytes allow one more
 SPARE_FILES = 128  # descriptors that other parts of the process need
 _ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]*):(?P<port>[0-9]{1,5})\Z")
 _BUSY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -222,8 +224,31 @@ class _Server:
         return True
 
 
+class _Pieces(h11.Connection):
+    """A connection that notices bodies which come in crumbs: each piece costs us 60 µs, a client that sends bytes in chunks of their own next to nothing."""
+
+    _pieces = 0
+    _bytes = 0
+
+    def next_event(self) -> Any:
+        """Return what came next; raises RemoteProtocolError for more pieces than so many bytes can need."""
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            self._pieces = self._bytes = 0
+        elif isinstance(event, h11.Data):
+            self._pieces += 1
+            self._bytes += len(event.data)
+            if self._pieces > PIECES_FREE + self._bytes // PIECE_MIN:
+                raise h11.RemoteProtocolError("the body comes in too many pieces", error_status_hint=400)
+        return event
+
+
 class _Http1(H11Protocol):
     """HTTP/1.1 without the ways out of it, and without the two lengths of one body that smuggling lives on."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.connection = _Pieces(h11.SERVER, max_incomplete_event_size=self.config.h11_max_incomplete_size)
 
     async def _check_protocol(self, event: h11.Request) -> None:
         """Upgrade to nothing: an offer of h2c is ignored, as RFC 9110 (7.8) allows."""

@@ -281,6 +281,19 @@ async def test_methods_are_written_in_capitals(method: bytes) -> None:
         assert answer.startswith(b"HTTP/1.1 501")
 
 
+async def test_a_body_in_crumbs_is_refused() -> None:
+    head = b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    async with running(make_app()) as server:
+        stream = await server.connect()
+        assert (await exchange(stream, head + b"1\r\nx\r\n" * 1000 + b"0\r\n\r\n")).endswith(b"x" * 1000)
+        assert (await exchange(stream, head + b"1\r\nx\r\n" * 1000 + b"0\r\n\r\n")).endswith(b"x" * 1000)
+        answer = await exchange(stream, head + b"1\r\nx\r\n" * 20_000)
+        assert answer.startswith(b"HTTP/1.1 400")
+        large = b"100\r\n" + b"y" * 256 + b"\r\n"
+        answer = await exchange(await server.connect(), head + large * 4000 + b"0\r\n\r\n")
+        assert answer.endswith(b"y" * 1000)
+
+
 async def test_two_slashes_are_not_one() -> None:
     async with running(make_app()) as server:
         answer = await exchange(await server.connect(), b"GET //slow HTTP/1.1\r\nHost: x\r\n\r\n")
