@@ -16,7 +16,7 @@ from contracts.verdicts import Verdict
 from sandbox import capabilities
 from sandbox.judging import Judged, Progress, judge
 from sandbox.languages import Language, language_of
-from sandbox.package import ProblemPackage
+from sandbox.package_reader import load_package
 from sandbox.pool import Pool
 from sandbox.validators import Validators
 from sandbox.verify import Report, SubmissionReport, verify
@@ -31,7 +31,7 @@ COLOURS = {Verdict.AC: "green", Verdict.WA: "red", Verdict.JE: "magenta"}
 
 def judge_file(package: Path, source: Path, language: str, on_progress: OnProgress) -> Judged:
     """Judge one file under a package; raises NotFound, Invalid, or SandboxUnavailable with the remedy."""
-    loaded = ProblemPackage.load(package)
+    loaded = load_package(package)
     if not source.is_file():
         raise NotFound(f"there is no file {source}")
     chosen = language or language_of(source.name)
@@ -49,7 +49,7 @@ def judge_file(package: Path, source: Path, language: str, on_progress: OnProgre
 
 def verify_packages(paths: Sequence[Path], on_submission: OnSubmission) -> list[Report]:
     """Verify packages one after the other."""
-    packages = [ProblemPackage.load(path) for path in paths]
+    packages = [load_package(path) for path in paths]
 
     async def work(pool: Pool, validators: Validators, languages: dict[str, Language]) -> list[Report]:
         return [

@@ -30,7 +30,7 @@ from bench.report import Report, machine, median, quantile
 from contracts.ids import make_id
 from contracts.messages import CreateUser, Progress, Submit
 from sandbox.languages import Language, detect
-from sandbox.package import ProblemPackage
+from sandbox.package_reader import load_package
 from supervisor.control import Handler
 
 _decode = msgspec.json.Decoder(Progress).decode
@@ -51,7 +51,7 @@ def programs(languages: dict[str, Language]) -> list[Program]:
     """Return the accepted submissions of the demo problems that this machine can judge."""
     found = []
     for entry in load_plan()["problems"]:
-        package = ProblemPackage.load(PROBLEMS / entry["slug"])
+        package = load_package(PROBLEMS / entry["slug"])
         for each in package.submissions:
             if each.expected.verdicts == ("AC",) and each.language in languages and len(each.sources) == 1:
                 inputs = tuple(test.input for test in package.tests)

@@ -1,13 +1,12 @@
 """A problem package as everything here uses it: frozen, complete, and one blob with a digest to store and ship.
 
-``sandbox.package_format`` reads ICPC/Kattis packages (legacy and 2023-07) into it. Scores are hundredths of a point, times milliseconds, memory KiB.
+``sandbox.package_reader`` reads ICPC/Kattis packages (legacy and 2023-07) into it. Scores are hundredths of a point, times milliseconds, memory KiB.
 """
 
 from __future__ import annotations
 
 import hashlib
 import zlib
-from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -132,15 +131,6 @@ class ProblemPackage(msgspec.Struct, frozen=True, kw_only=True):
         """The tests that everybody may see, in order."""
         return tuple(test for test in self.tests if test.is_sample)
 
-    @property
-    def max_score(self) -> int:
-        """The score of an accepted submission, in hundredths of a point."""
-        if not self.is_scoring:
-            return FULL_SCORE
-        from sandbox.scores import total  # noqa: PLC0415 - scores reads our types
-
-        return total(self, ["AC"] * len(self.tests))
-
     def to_bytes(self) -> bytes:
         """Return the canonical blob: the same package gives the same bytes on every machine."""
         return _MAGIC + zlib.compress(self._plain(), 6)
@@ -166,24 +156,3 @@ class ProblemPackage(msgspec.Struct, frozen=True, kw_only=True):
             return msgspec.msgpack.decode(plain, type=cls)
         except (zlib.error, msgspec.DecodeError) as problem:
             raise Invalid(f"a problem package's blob cannot be read: {problem}") from problem
-
-    @classmethod
-    def load(cls, path: Path) -> ProblemPackage:
-        """Read a package folder or zip file; Invalid with the reason when it is none, is hostile, or needs what is not supported."""
-        from sandbox import package_format, package_source  # noqa: PLC0415 - they build on our types
-
-        if path.is_dir():
-            return package_format.parse(package_source.read_folder(path), path.resolve().name)
-        try:
-            content = path.read_bytes()
-        except OSError as problem:
-            raise Invalid(f"{path} cannot be read: {problem.strerror}") from problem
-        return cls.from_zip(content, path.stem)
-
-    @classmethod
-    def from_zip(cls, content: bytes, name: str = "problem") -> ProblemPackage:
-        """Read a package from a zip archive's bytes; Invalid as in ``load``. ``name`` is used when the archive has no single top folder."""
-        from sandbox import package_format, package_source  # noqa: PLC0415 - they build on our types
-
-        files, top = package_source.read_zip(content)
-        return package_format.parse(files, top or name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from sandbox.package import Group, ProblemPackage
+from sandbox.package import FULL_SCORE, Group, ProblemPackage
 
 _JOIN: dict[str, Callable[[Sequence[float]], float]] = {
     "sum": sum,
@@ -29,6 +29,11 @@ def total(package: ProblemPackage, verdicts: Sequence[str], fractions: Sequence[
         if group.is_counted and given[index]:
             given[group.parent].append(_joined(group, given[index]))
     return round(_joined(groups[0], given[0])) if given[0] else 0
+
+
+def max_score(package: ProblemPackage) -> int:
+    """Return the score of an accepted submission."""
+    return total(package, ["AC"] * len(package.tests)) if package.is_scoring else FULL_SCORE
 
 
 def _points(group: Group, verdict: str, fraction: float | None) -> float:

@@ -16,7 +16,7 @@ from contracts.ids import make_id
 from contracts.messages import AttachProblem, ContestSettings, CreateContest, ImportProblem
 from contracts.ports import Database, Rpc, WallClock
 from contracts.scoring import Rules
-from sandbox.package import ProblemPackage
+from sandbox.package_reader import load_package
 from supervisor.context import Context
 
 PROBLEMS = Path(__file__).parent / "problems"
@@ -89,7 +89,7 @@ class DemoContest:
     async def _import(self, slug: str, admin_id: str) -> str:
         known = await self.database.fetch_one("SELECT id FROM problems WHERE slug = $1", slug)
         problem_id = str(known["id"]) if known else make_id(self.clock.now_ms(), self.rng)
-        package = await trio.to_thread.run_sync(ProblemPackage.load, PROBLEMS / slug)
+        package = await trio.to_thread.run_sync(load_package, PROBLEMS / slug)
         found = verification(package)
         await self._ask(
             ImportProblem(

@@ -16,6 +16,7 @@ from contracts.verdicts import Verdict
 from sandbox.judging import Judged, Progress, RunOutput, judge
 from sandbox.languages import Language
 from sandbox.package import ProblemPackage
+from sandbox.package_reader import package_from_zip
 from sandbox.pool import Pool
 from sandbox.validators import Validators
 from sandbox.verify import Report, verify
@@ -73,7 +74,7 @@ class SandboxedJudging:
 
     async def verify(self, package: bytes) -> Verification:
         """Read a zipped package and judge its own submissions."""
-        return await self.verify_package(await trio.to_thread.run_sync(ProblemPackage.from_zip, package))
+        return await self.verify_package(await trio.to_thread.run_sync(package_from_zip, package))
 
     async def verify_package(self, package: ProblemPackage) -> Verification:
         """Judge a package's own submissions; it is clean when each came out as the package says."""

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 import actors.demo
-from sandbox.package import ProblemPackage
+from sandbox.package_reader import load_package
 
 PROBLEMS = Path(actors.demo.__file__).parent / "problems"
 CONTEST = yaml.safe_load((PROBLEMS / "contest.yaml").read_text(encoding="utf-8"))
@@ -34,7 +34,7 @@ def test_the_contest_lists_every_package_once_under_its_own_label_and_colour() -
 
 
 def test_the_packages_show_both_formats_and_every_verdict() -> None:
-    packages = [ProblemPackage.load(PROBLEMS / slug) for slug in SLUGS]
+    packages = [load_package(PROBLEMS / slug) for slug in SLUGS]
     assert {package.format for package in packages} == {"legacy", "2023-07"}
     assert any(package.validator is not None for package in packages)
     expected = {verdict for one in packages for jury in one.submissions for verdict in jury.expected.verdicts}
@@ -51,7 +51,7 @@ def test_the_packages_show_both_formats_and_every_verdict() -> None:
 
 @pytest.mark.parametrize("slug", SLUGS)
 def test_a_package_loads_without_warnings_and_stays_small(slug: str) -> None:
-    package = ProblemPackage.load(PROBLEMS / slug)
+    package = load_package(PROBLEMS / slug)
     assert package.warnings == ()
     assert 2 <= len(package.samples) <= 3
     sizes = [path.stat().st_size for path in (PROBLEMS / slug).rglob("*") if path.is_file()]
@@ -62,7 +62,7 @@ def test_a_package_loads_without_warnings_and_stays_small(slug: str) -> None:
 @pytest.mark.parametrize("slug", SLUGS)
 def test_the_input_validator_accepts_every_input_and_nothing_shortened(slug: str) -> None:
     validator = PROBLEMS / slug / "input_validators" / "validate.py"
-    for test in ProblemPackage.load(PROBLEMS / slug).tests:
+    for test in load_package(PROBLEMS / slug).tests:
         assert run(validator, stdin=test.input) == 42, test.name
     for spoilt in (b"", test.input[:-1], test.input + b"1\n"):
         done = subprocess.run([sys.executable, "-B", validator], input=spoilt, check=False, capture_output=True)

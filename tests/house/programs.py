@@ -10,6 +10,7 @@ from pathlib import Path
 
 from actors.demo.contest import PROBLEMS
 from sandbox.package import ProblemPackage
+from sandbox.package_reader import load_package
 
 LANGUAGES = ("c", "cpp", "python")
 
@@ -51,7 +52,7 @@ OWN = (
 def packages() -> dict[str, ProblemPackage]:
     """The demo problems."""
     folders = sorted(path.parent for path in PROBLEMS.glob("*/problem.yaml"))
-    return {folder.name: ProblemPackage.load(folder) for folder in folders}
+    return {folder.name: load_package(folder) for folder in folders}
 
 
 @cache

@@ -20,6 +20,7 @@ from sandbox.bwrap_box import BwrapBox
 from sandbox.judging import Progress, judge
 from sandbox.languages import Language
 from sandbox.package import ProblemPackage
+from sandbox.package_reader import load_package
 from sandbox.pool import Pool
 from sandbox.provider import Command, Outcome, RunLimits, SandboxBroken, SandboxUnavailable
 from sandbox.validators import Validators
@@ -115,7 +116,7 @@ async def test_a_run_on_the_samples_compares_and_shows_why(pool: Pool, need: Cal
 async def test_a_custom_validator_rules_in_a_box_of_its_own(
     pool: Pool, provider: BwrapProvider, detected: dict[str, Language], need: Callable[[str], Language]
 ) -> None:
-    package = ProblemPackage.load(PACKAGES / "divisor")
+    package = load_package(PACKAGES / "divisor")
     async with Validators(provider, detected, size=1) as validators:
         good = await judge(pool, package, need("python"), "print(input())", validators=validators)
         bad = await judge(pool, package, need("python"), "print(-5)", validators=validators)
@@ -127,7 +128,7 @@ async def test_a_custom_validator_rules_in_a_box_of_its_own(
 async def test_a_validator_that_crashes_is_a_judge_error(
     pool: Pool, provider: BwrapProvider, detected: dict[str, Language]
 ) -> None:
-    package = ProblemPackage.load(PACKAGES / "divisor")
+    package = load_package(PACKAGES / "divisor")
     assert package.validator is not None
     broken = type(package.validator)(language="python", sources=(type(package.validator.sources[0])("v.py", b"1 / 0"),))
     package = ProblemPackage(
@@ -151,7 +152,7 @@ async def test_the_sample_packages_keep_their_promises(
 ) -> None:
     need("c"), need("cpp")
     async with Validators(provider, detected, size=1) as validators:
-        report = await verify(ProblemPackage.load(PACKAGES / name), pool, detected, validators=validators)
+        report = await verify(load_package(PACKAGES / name), pool, detected, validators=validators)
     assert report.is_good, report
     assert all(one.is_as_expected and not one.skipped for one in report.submissions)
 
@@ -163,7 +164,7 @@ async def test_a_package_that_breaks_its_promise_is_told(
     shutil.rmtree(folder / "submissions")
     (folder / "submissions/accepted").mkdir(parents=True)
     (folder / "submissions/accepted/wrong.py").write_text("print(0)")
-    report = await verify(ProblemPackage.load(folder), pool, detected)
+    report = await verify(load_package(folder), pool, detected)
     assert not report.is_good
     assert "submissions/accepted/wrong.py got WA with score 0, expected AC: test sample/1" in report.findings[-1].text
 
@@ -283,6 +284,7 @@ from sandbox import languages
 from sandbox.bwrap import BwrapProvider
 from sandbox.judging import judge
 from sandbox.package import Limits, ProblemPackage, Test
+from sandbox.package_reader import load_package
 from sandbox.pool import Pool
 
 SOURCES = {
