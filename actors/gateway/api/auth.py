@@ -102,11 +102,14 @@ async def signin(call: Call, body: Signin) -> Answer[SessionView]:
     A wrong name and a wrong password get the same answer after the same time.
     """
     services = call.services
-    standing = services.limiter.take(services.limits.account, f"{address_prefix(call.address)} {body.username.lower()}")
+    login = unicodedata.normalize("NFC", body.username)
+    found = await user_by_login(services.database, login)
+    user, encoded = found if found is not None else (None, None)
+    # By account and not by what was typed: name and address of one account are not two licences to guess.
+    guessed = login.lower() if user is None else user.id
+    standing = services.limiter.take(services.limits.account, f"{address_prefix(call.address)} {guessed}")
     if standing.retry_after_s is not None:
         raise TooMany("Too many attempts; wait a little.", retry_after_s=standing.retry_after_s)
-    found = await user_by_login(services.database, unicodedata.normalize("NFC", body.username))
-    user, encoded = found if found is not None else (None, None)
     is_right = await services.passwords.verify(encoded, body.password)
     if user is None or encoded is None or not is_right:
         raise Unauthenticated(WRONG)

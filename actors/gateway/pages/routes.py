@@ -89,8 +89,9 @@ def own_path(wanted: str) -> str:
 
 
 def _here() -> str:
+    """Return where the reader wanted to go, as far as it is worth coming back to: an address of any length would become a header three times as long."""
     query = request.query_string.decode("latin-1")
-    return f"{request.path}?{query}" if query else request.path
+    return own_path(f"{request.path}?{query}" if query else request.path) or own_path(request.path)
 
 
 async def _renew() -> Any:

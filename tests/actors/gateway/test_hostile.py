@@ -64,6 +64,16 @@ class TestLimits:
             statuses.append(response.status_code)
         assert statuses[-1] == 429
 
+    async def test_name_and_address_of_an_account_are_not_two_licences_to_guess(
+        self, house: House, ada: Visitor
+    ) -> None:
+        statuses = []
+        for number in range(house.services.limits.account.burst + 1):
+            login = ("ada", "Ada@Example.org")[number % 2]
+            response = await house.anonymous.post(SIGNIN, {"username": login, "password": "guess"})
+            statuses.append(response.status_code)
+        assert statuses[-1] == 429
+
     async def test_each_new_account_is_no_new_licence_to_make_accounts(self, house: House) -> None:
         statuses, visitor = [], house.anonymous
         for number in range(house.services.limits.signup.burst + 1):
@@ -220,3 +230,11 @@ async def test_a_stream_that_took_credentials_lasts_no_longer_than_they_do(
         with pytest.raises(trio.EndOfChannel):
             await stream.next(timeout=2 * CREDENTIALS_AGE_S)
         assert trio.current_time() - began <= 1.2 * CREDENTIALS_AGE_S
+
+
+async def test_a_long_address_does_not_become_a_longer_header(house: House) -> None:
+    response = await house.anonymous.get("/submissions?x=" + "%41" * 4000)
+    assert response.status_code == 303
+    assert response.headers["Location"] == "/signin?next=/submissions"
+    response = await house.anonymous.get("/submissions?verdict=AC")
+    assert response.headers["Location"] == "/signin?next=/submissions%3Fverdict%3DAC"
