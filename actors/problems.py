@@ -39,6 +39,7 @@ _IMAGES = {
     "svg": "image/svg+xml",
 }
 IMAGE_MAX = 512 * 1024
+CELLS_MAX = 100_000  # that the tables of one text could have at most
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -78,7 +79,8 @@ def statement_to_html(markdown: str, images: Mapping[str, bytes] | None = None) 
     ``$…$`` and ``$$…$$`` become spans of readable text: a page needs no typesetting library, and none is loaded from elsewhere.
     """
     # Headings move one down, so that the page keeps the only h1.
-    tokens = _MARKDOWN.parse(markdown.replace("\0", "\ufffd"))
+    parser = _parser_for(markdown)
+    tokens = parser.parse(markdown.replace("\0", "\ufffd"))
     for token in tokens:
         if token.type in ("heading_open", "heading_close"):
             token.tag = f"h{min(6, int(token.tag[1]) + 1)}"
@@ -86,7 +88,7 @@ def statement_to_html(markdown: str, images: Mapping[str, bytes] | None = None) 
             if child.type == "image":
                 name = str(child.attrs.get("src", "")).rsplit("/", 1)[-1]
                 child.attrs["src"] = _as_data(name, (images or {}).get(name))
-    html = str(_MARKDOWN.renderer.render(tokens, _MARKDOWN.options, {}))
+    html = str(parser.renderer.render(tokens, parser.options, {}))
     return nh3.clean(
         html,
         tags=_TAGS,
@@ -146,18 +148,29 @@ def _render_math(content: str, _options: dict[str, bool]) -> str:
     return math_to_html(content)
 
 
-_MARKDOWN = (
-    MarkdownIt("commonmark", {"html": True, "linkify": False})
-    .enable(["table", "strikethrough"])
-    .use(
-        dollarmath_plugin,
-        allow_labels=False,
-        allow_space=False,
-        allow_digits=False,
-        double_inline=True,
-        renderer=_render_math,
+def _markdown(*rules: str) -> MarkdownIt:
+    return (
+        MarkdownIt("commonmark", {"html": True, "linkify": False})
+        .enable(["strikethrough", *rules])
+        .use(
+            dollarmath_plugin,
+            allow_labels=False,
+            allow_space=False,
+            allow_digits=False,
+            double_inline=True,
+            renderer=_render_math,
+        )
     )
-)
+
+
+_MARKDOWN, _WITHOUT_TABLES = _markdown("table"), _markdown()
+
+
+def _parser_for(markdown: str) -> MarkdownIt:
+    """Short rows of a table are filled up to the width of the first: a wide first row and many short ones make millions of cells out of a few KB."""
+    lines = markdown.split("\n")
+    cells = max(line.count("|") for line in lines) * len(lines)
+    return _MARKDOWN if cells <= CELLS_MAX else _WITHOUT_TABLES
 
 
 def summarise(package: ProblemPackage) -> bytes:

@@ -133,3 +133,10 @@ def test_english_markdown_is_preferred_and_latex_shown_as_it_is() -> None:
 def test_bytes_that_are_no_text_are_replaced() -> None:
     sample = Case(name="sample/1", input=b"\xff", answer=b"\xfe", is_sample=True)
     assert decode_summary(summarise(package(tests=(sample,)))).samples[0].input == "\ufffd"
+
+
+def test_a_wide_table_with_many_short_rows_does_not_grow_into_millions_of_cells() -> None:
+    bomb = "|a" * 3000 + "\n" + "|-" * 3000 + "\n" + "|a|\n" * 2000
+    assert len(statement_to_html(bomb)) < 4 * len(bomb)
+    table = "| n | answer |\n|---|---|\n" + "| 1 | 2 |\n" * 2000
+    assert statement_to_html(table).count("<tr>") == 2001
