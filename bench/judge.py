@@ -1,8 +1,8 @@
 """Submissions through the whole house, beside the same programs compiled and run bare.
 
 The programs are the accepted submissions of the demo problems. *Bare* is what nobody can beat: the same compiler with the same flags, then the program
-on the same tests with its output read, without a sandbox, a queue, a database or a checker. *Alone* sends one submission at a time to one worker, so
-that what it takes beyond bare is the price of everything CodeWarz does; *together* sends all at once to as many workers as there are cores.
+on the same tests with its output read, without a sandbox, a queue, a database or a checker. *Alone* sends one submission at a time, so that what it takes
+beyond bare is the price of everything CodeWarz does; *together* sends all at once to as many workers as there are cores.
 """
 
 from __future__ import annotations
@@ -159,8 +159,8 @@ async def measure(rounds: int, say: Callable[[str], None]) -> Report:
         await trio.to_thread.run_sync(bare, program, languages[program.language])
     say(f"{len(chosen)} submissions, bare …")
     bare_s = [await trio.to_thread.run_sync(bare, program, languages[program.language]) for program in chosen]
-    say("alone, through the house with one worker …")
-    async with house(1) as opened:
+    say(f"alone, one after the other through the house with {cores} workers …")
+    async with house(cores) as opened:
         client = Client(opened)
         await client.verdicts(chosen[:3], together=False)  # warm: packages, validators, caches
         alone_s = await client.verdicts(chosen, together=False)
