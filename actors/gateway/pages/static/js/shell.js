@@ -58,7 +58,7 @@ export function localise(within = document) {
 for (const button of document.querySelectorAll("[data-signout]")) {
   button.addEventListener("click", async () => {
     try {
-      await api("auth/signout", { method: "POST" });
+      await api(button.dataset.signout ? `auth/signout/${button.dataset.signout}` : "auth/signout", { method: "POST" });
     } catch (error) {
       if (error.status !== 401) return toast(error.message);
     }
