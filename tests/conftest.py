@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,21 @@ from edge.sqlite import SqliteDatabase
 from supervisor import Actor, Mailbox, Overflow, Supervisor, Tree
 
 MIGRATIONS = load_migrations(Path(__file__).parent.parent / "contracts" / "sql", "sqlite")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    call: pytest.CallInfo[None],
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Give a skipped asynchronous test the reason back that pytest-trio drops where it unpacks the nursery's group."""
+    report = yield
+    inner = call.excinfo.value.__context__ if report.skipped and call.excinfo is not None else None
+    while isinstance(inner, BaseExceptionGroup) and len(inner.exceptions) == 1:
+        inner = inner.exceptions[0]
+    if isinstance(inner, pytest.skip.Exception) and isinstance(report.longrepr, tuple):
+        path, line, _ = report.longrepr
+        report.longrepr = (path, line, f"Skipped: {inner.msg}")
+    return report
 
 
 class Clock:
