@@ -21,6 +21,7 @@ STATES = {
     "draining": ("◑", "yellow"),
     "stopping": ("◕", "yellow"),
     "backing_off": ("↻", "magenta"),
+    "finished": ("✓", "dim green"),
     "stopped": ("□", "dim"),
     "failed": ("✗", "bold red"),
 }

@@ -6,7 +6,7 @@ from supervisor.events import EventLog
 from supervisor.mailbox import Mailbox
 from supervisor.node import Branch, Leaf, Node
 from supervisor.spec import Pool
-from supervisor.states import Phase
+from supervisor.states import ChildState, Phase, What
 from supervisor.status import IntensityUse, QuarantinedRow, Row, TreeStatus
 from supervisor.watchdog import MailboxWatch
 
@@ -28,7 +28,7 @@ def _row(node: Node, root_path: str, watch: MailboxWatch) -> Row:
         name=node.name,
         level=node.path.count("/") - root_path.count("/"),
         kind=_kind(node),
-        state=_root_state(node) if node.parent is None else node.phase.value,
+        state=_root_state(node) if node.parent is None else _shown(node, state),
         since=node.since,
         incarnation=node.incarnations,
         restarts=max(0, node.incarnations - 1),
@@ -46,6 +46,13 @@ def _row(node: Node, root_path: str, watch: MailboxWatch) -> Row:
         size=None if pool is None or branch is None else branch.size,
         most=None if pool is None else pool.most,
     )
+
+
+def _shown(node: Node, state: ChildState | None) -> str:
+    """The phase in a word; one that returned by itself is not one that somebody stopped."""
+    returned = node.last_exit is not None and node.last_exit.how is What.RETURNED
+    is_finished = node.phase is Phase.STOPPED and state is not None and state.wanted and returned
+    return "finished" if is_finished else node.phase.value
 
 
 def _mailbox(node: Node) -> Mailbox[object] | None:

@@ -31,7 +31,7 @@ class Row(msgspec.Struct, frozen=True):
     kind: str
     """actor, worker, pool or supervisor."""
     state: str
-    """queued, starting, running, draining, stopping, backing_off, stopped or failed."""
+    """queued, starting, running, draining, stopping, backing_off, finished (returned by itself), stopped or failed."""
     since: float
     """Wall time, seconds since the epoch, of the last change of state."""
     incarnation: int

@@ -208,7 +208,7 @@ async def test_a_transient_actor_may_end_and_its_senders_learn_it(autojump_clock
     async with growing(actor("a", one, mailbox, Restart.TRANSIENT)) as grown:
         assert await mailbox.address.ask(1, timeout=1) == "done"
         await wait_all_tasks_blocked()
-        assert grown.tree.status().row("a").state == "stopped"
+        assert grown.tree.status().row("a").state == "finished"
         with pytest.raises(MailboxClosed, match="ended for good"):
             await mailbox.address.tell(2)
         await grown.tree.start("a")
