@@ -1,4 +1,4 @@
-"""The tree of CodeWarz, and the only place (with ``cli``) that picks concrete edges.
+"""The tree of CodeWarz, described on ports: ``house`` puts concrete edges under it, a simulation would put others.
 
     codewarz            rest_for_one: what stands on an edge goes down after it, in order
     ├── edges           one_for_one   database · redis · broker · rpc · telemetry (gauges)
