@@ -188,7 +188,7 @@ def verify(
     from contracts.errors import CodeWarzError
 
     try:
-        reports = workbench.verify_packages(path, workbench.verify_printer(output is Output.TEXT))
+        reports = workbench.verify_packages(path, workbench.VerifyTeller(is_quiet=output is Output.JSON))
     except CodeWarzError as error:
         _no(error.detail, output)
     if output is Output.JSON:

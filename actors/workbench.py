@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 import trio
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from contracts.errors import Invalid, NotFound
@@ -16,6 +17,7 @@ from contracts.verdicts import Verdict
 from sandbox import capabilities
 from sandbox.judging import Judged, Progress, judge
 from sandbox.languages import Language, language_of
+from sandbox.package import ProblemPackage
 from sandbox.package_reader import load_package
 from sandbox.pool import Pool
 from sandbox.validators import Validators
@@ -24,7 +26,6 @@ from sandbox.verify import Report, SubmissionReport, verify
 T = TypeVar("T")
 Work = Callable[[Pool, Validators, dict[str, Language]], Awaitable[T]]
 OnProgress = Callable[[Progress], Awaitable[None]]
-OnSubmission = Callable[[SubmissionReport], Awaitable[None]]
 
 COLOURS = {Verdict.AC: "green", Verdict.WA: "red", Verdict.JE: "magenta"}
 
@@ -47,15 +48,18 @@ def judge_file(package: Path, source: Path, language: str, on_progress: OnProgre
     return _with_sandboxes(work)
 
 
-def verify_packages(paths: Sequence[Path], on_submission: OnSubmission) -> list[Report]:
+def verify_packages(paths: Sequence[Path], teller: VerifyTeller) -> list[Report]:
     """Verify packages one after the other."""
     packages = [load_package(path) for path in paths]
 
     async def work(pool: Pool, validators: Validators, languages: dict[str, Language]) -> list[Report]:
-        return [
-            await verify(package, pool, languages, validators=validators, on_submission=on_submission)
-            for package in packages
-        ]
+        reports = []
+        for package in packages:
+            teller.begin(package)
+            report = await verify(package, pool, languages, validators=validators, on_submission=teller.submission)
+            teller.end(report)
+            reports.append(report)
+        return reports
 
     return _with_sandboxes(work)
 
@@ -96,24 +100,39 @@ def printer(for_people: bool) -> OnProgress:
     return show
 
 
-def verify_printer(for_people: bool) -> OnSubmission:
-    """Return what prints each submission's line as it comes."""
-    console = Console()
+class VerifyTeller:
+    """Says how a verification goes, line by line; says nothing when only JSON is wanted."""
 
-    async def show(report: SubmissionReport) -> None:
+    def __init__(self, *, is_quiet: bool) -> None:
+        self._console = Console(quiet=is_quiet, highlight=False)
+
+    def begin(self, package: ProblemPackage) -> None:
+        """Name the package."""
+        samples = len(package.samples)
+        self._console.print(
+            f"[bold]{escape(package.title)}[/] [dim]{escape(package.slug)}, {package.format}, {samples} samples,"
+            f" {len(package.tests) - samples} secret tests, {len(package.submissions)} submissions[/]"
+        )
+
+    async def submission(self, report: SubmissionReport) -> None:
+        """Tell of one submission as soon as it is judged."""
         await trio.lowlevel.checkpoint()
-        if not for_people:
-            return
+        path = escape(report.path)
         if report.skipped:
-            console.print(f"  [yellow]–[/] {report.path}: {report.skipped}")
+            self._console.print(f"  [yellow]–[/] {path}: {escape(report.skipped)}")
             return
         mark = "[green]✓[/]" if report.is_as_expected else "[red]✗[/]"
         expected = "" if report.is_as_expected else f", expected {' or '.join(report.expected)}"
-        console.print(
-            f"  {mark} {report.path}: {report.verdict}{expected} [dim]{report.cpu_ms_max} ms[/] {report.note}"
-        )
+        note = escape(report.note)
+        self._console.print(f"  {mark} {path}: {report.verdict}{expected} [dim]{report.cpu_ms_max} ms[/] {note}")
 
-    return show
+    def end(self, report: Report) -> None:
+        """Tell what else was found, and whether the package keeps its promises."""
+        for finding in report.findings:
+            mark = "[red]✗[/]" if finding.level == "error" else "[yellow]![/]"
+            self._console.print(f"  {mark} {escape(finding.text)}")
+        verdict = "[green]good[/]" if report.is_good else "[red]differs from its own annotations[/]"
+        self._console.print(f"  {verdict}\n")
 
 
 def judged_as_json(judged: Judged) -> dict[str, Any]:
