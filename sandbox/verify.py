@@ -73,16 +73,17 @@ async def verify(
 ) -> Report:
     """Judge every submission of a package, ``at_once`` at a time (more than one makes times less sure), and report."""
     reports: dict[str, SubmissionReport] = {}
-    limiter = trio.CapacityLimiter(at_once)
+    free = trio.Semaphore(at_once)
 
     async def one(submission: JurySubmission) -> None:
-        async with limiter:
-            report = await _judge_one(package, pool, languages, submission, validators)
+        report = await _judge_one(package, pool, languages, submission, validators)
         reports[submission.path] = report
         await on_submission(report)
+        free.release()
 
     async with trio.open_nursery() as nursery:
         for submission in package.submissions:
+            await free.acquire()  # here and not in the task, so that they are begun in their order
             nursery.start_soon(one, submission)
     ordered = tuple(reports[submission.path] for submission in package.submissions)
     findings = (*_look(package), *_differences(ordered), *_time_limit(package, ordered, languages))
