@@ -96,7 +96,11 @@ class Connection:
                 check_same_thread=False,  # one thread at a time, and interrupt() from the caller's
                 cached_statements=512,
             )
-            self._configure(synchronous, is_reader=is_reader)
+            try:
+                self._configure(synchronous, is_reader=is_reader)
+            except BaseException:
+                self._raw.close()
+                raise
         except OSError as exc:
             raise Unavailable(f"{path} cannot be opened ({exc.strerror}): check its folder and rights") from exc
         except sqlite3.Error as exc:
