@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from contracts.verdicts import TestResult, Verdict
 from sandbox.bwrap import BwrapProvider
@@ -264,7 +265,7 @@ async def test_a_cancelled_run_leaves_a_box_that_can_only_be_closed(box: BwrapBo
 
 async def test_a_box_whose_agent_is_killed_says_that_it_is_broken(box: BwrapBox) -> None:
     async def kill() -> None:
-        await trio.sleep(0.05)
+        await trio.testing.wait_all_tasks_blocked()  # by then the run waits for the agent
         assert box._process is not None
         box._process.kill()
 
