@@ -46,13 +46,15 @@ def browser() -> Iterator[Any]:
         launched.close()
 
 
-def picture(page: Any, name: str) -> None:
-    """Store what the page looks like in every size and theme; the page itself stays as it is."""
+def picture(page: Any, name: str, *, phone_tab: str = "") -> None:
+    """Store what the page looks like in every size and theme, on a phone with ``phone_tab`` open; the page itself stays as it is."""
     ARTIFACTS.mkdir(exist_ok=True)
     before = page.viewport_size
     for (size, viewport), scheme in itertools.product(SIZES.items(), ("light", "dark")):
         page.set_viewport_size(viewport)
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        if phone_tab and size == "phone":
+            page.get_by_role("tab", name=phone_tab).locator("visible=true").first.click()
         page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")  # painted anew
         page.screenshot(path=ARTIFACTS / f"{name}-{size}-{scheme}.png")
     page.set_viewport_size(before)
@@ -103,15 +105,15 @@ def test_a_newcomer_signs_up_solves_a_problem_and_the_standings_move_by_themselv
     mine.get_by_role("button", name="Submit").click()
     mine.locator(".judging-words", has_text="Wrong answer").wait_for()
     row.locator(".cell-tried").wait_for()
-    picture(mine, "5-wrong-answer")
+    picture(mine, "5-wrong-answer", phone_tab="Result")
 
     mine.locator("#code").fill(next(SOLUTION).read_text())
     mine.get_by_role("button", name="Run", exact=True).click()
     mine.locator("#pane-result .out").first.wait_for()
-    picture(mine, "6-run")
+    picture(mine, "6-run", phone_tab="Result")
     mine.get_by_role("button", name="Submit").click()
     mine.locator(".judging-words", has_text="Accepted").wait_for()
-    picture(mine, "7-accepted")
+    picture(mine, "7-accepted", phone_tab="Result")
 
     row.locator(".cell-solved, .cell-first").wait_for()
     assert theirs.evaluate("window.neverReloaded") is True
