@@ -167,7 +167,7 @@ async def _judging(settings: Settings) -> SandboxedJudging:
     provider = found.provider()
     provider.clean_stale()
     pool = Pool(provider, settings.workers, warm=min(settings.workers, WARM_MOST))
-    return SandboxedJudging(pool, Validators(provider, found.languages), found.languages)
+    return SandboxedJudging(pool, Validators(found.languages), found.languages)
 
 
 def _database(database: SqliteDatabase, clock: SystemClock) -> Callable[[Context[None]], Any]:

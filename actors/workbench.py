@@ -69,10 +69,10 @@ def _with_sandboxes(work: Work[T]) -> T:
         found = await capabilities.probe()
         provider = found.provider()
         pool = Pool(provider, 2)
-        async with trio.open_nursery() as nursery, Validators(provider, found.languages) as validators:
+        async with trio.open_nursery() as nursery:
             await nursery.start(pool.run)
             try:
-                return await work(pool, validators, found.languages)
+                return await work(pool, Validators(found.languages), found.languages)
             finally:
                 nursery.cancel_scope.cancel()
 

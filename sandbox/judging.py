@@ -2,23 +2,28 @@
 
 The outcome of a run is classified from the kernel's facts, in this order: memory, time, output, exit. A box that misbehaves says nothing about the
 program: it is destroyed, and the submission judged again in another; the third time it is a judge error.
+
+A package's own validator rules in a box of its own, after the program's is gone: a submission never holds two, so as many boxes as workers
+are enough for everybody and nobody can wait for a box while keeping another from being made. The price is that outputs are kept until then (at most
+``_HELD_BYTES``; what comes after is run in another round) and that a wrong answer is found out only when the tests after it have been run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 import trio
 
 from contracts.errors import Invalid
-from contracts.verdicts import TestResult, Verdict, overall
-from sandbox import scores
+from contracts.verdicts import TestResult, Verdict
 from sandbox.checker import check, parse_flags
 from sandbox.languages import Language
-from sandbox.package import FULL_SCORE, ProblemPackage, Test
+from sandbox.package import ProblemPackage, Test
 from sandbox.pool import Pool
 from sandbox.provider import KIB, MIB, Box, Command, File, Outcome, RunLimits, SandboxBroken
+from sandbox.sheet import Sheet
 from sandbox.validators import Ruling, Validators
 
 ATTEMPTS = 3
@@ -27,6 +32,7 @@ _WALL_EXTRA_MS = 2_000
 _COMPILE_OUTPUT = 16 * KIB
 _RUN_OUTPUT = 64 * KIB  # of a run that does not count, per test
 _COMPILE_FILE = 128 * MIB
+_HELD_BYTES = 32 * MIB  # of outputs that wait for a validator
 _INLINE_COMPARE = 64 * KIB  # comparing more goes to a thread: the loop has other people to serve
 _COMPILE_MEMORY_KB = 1024 * 1024  # even where a package would allow more: a bomb costs at most this
 
@@ -69,6 +75,10 @@ async def _silent(_progress: Progress) -> None:
     await trio.lowlevel.checkpoint()
 
 
+Take = Callable[[], contextlib.AbstractAsyncContextManager[Box]]
+Numbered = tuple[int, Test]
+
+
 class _Job(msgspec.Struct, frozen=True, kw_only=True):
     package: ProblemPackage
     language: Language
@@ -79,6 +89,11 @@ class _Job(msgspec.Struct, frozen=True, kw_only=True):
     stop_at_first_failure: bool
     on_progress: OnProgress
     validators: Validators | None
+
+    @property
+    def is_ruled_later(self) -> bool:
+        """Whether outputs wait for the package's own validator."""
+        return self.has_answers and self.package.validator is not None and self.validators is not None
 
 
 async def judge(
@@ -96,8 +111,8 @@ async def judge(
     """Judge one submission.
 
     With ``own_input`` or ``samples_only`` it is a run: nothing counts, and what the program printed comes back. With a Pool a broken box is replaced twice
-    before the answer is JE; with a Box SandboxBroken is raised. ``validators`` judges the outputs of packages with a custom validator; without
-    it their tests end as JE. After cancellation a given box can only be closed.
+    before the answer is JE; with a Box SandboxBroken is raised. ``validators`` judges the outputs of packages with a custom validator, which takes
+    a Pool; without it their tests end as JE. After cancellation a given box can only be closed.
     """
     tests = package.samples if samples_only else package.tests
     if own_input is not None:
@@ -111,15 +126,14 @@ async def judge(
         has_answers=own_input is None,
         stop_at_first_failure=stop_at_first_failure,
         on_progress=on_progress,
-        validators=validators,
+        validators=validators if isinstance(boxes, Pool) else None,
     )
     if not isinstance(boxes, Pool):
-        return await _judge_in(boxes, job)
+        return await _attempt(lambda: contextlib.nullcontext(boxes), job)
     reason = ""
     for _ in range(ATTEMPTS):
         try:
-            async with boxes.box() as box:
-                return await _judge_in(box, job)
+            return await _attempt(boxes.box, job)
         except SandboxBroken as problem:
             reason = problem.detail
     return Judged(verdict=Verdict.JE, judge_error=f"the sandbox broke {ATTEMPTS} times, last: {reason}")
@@ -129,41 +143,55 @@ def _bytes(text: str | bytes) -> bytes:
     return text.encode(errors="surrogatepass") if isinstance(text, str) else text
 
 
-async def _judge_in(box: Box, job: _Job) -> Judged:
-    await job.on_progress(Progress(state="compiling", tests_total=len(job.tests)))
-    compiled = await compile_in(box, job.language, job.source, job.package)
-    output = compiled.stderr.decode(errors="replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
-    if compiled.exit_code != 0 or compiled.oom:
-        return Judged(
-            verdict=Verdict.CE,
-            compile_output=_why_not_compiled(compiled, job) + output,
-            compile_ms=compiled.cpu_us // 1000,
-        )
-    await box.seal()
-    await job.on_progress(Progress(state="running", tests_total=len(job.tests)))
-    results, fractions, outputs, errors = await _run_tests(box, job)
-    verdicts = {result.number: result.verdict for result in results}
-    verdict = overall([result.verdict for result in results])
-    given = [verdicts.get(number, "") for number in range(1, len(job.tests) + 1)]
+async def _attempt(take: Take, job: _Job) -> Judged:
+    """Judge once, from the first step: one box for the program, and after it one for the validator; twice the same when outputs are too many."""
+    sheet = Sheet(job.package, job.tests, is_run=job.is_run, stop_at_first_failure=job.stop_at_first_failure)
+    waiting: Sequence[Numbered] = tuple(enumerate(job.tests, 1))
+    first: Outcome | None = None
+    outputs: list[RunOutput] = []
+    while True:
+        async with take() as box:
+            compiled = await _compile(box, job)
+            if compiled.exit_code != 0 or compiled.oom:
+                if first is not None:
+                    raise SandboxBroken("a program compiled the first time and not the second")
+                return Judged(
+                    verdict=Verdict.CE,
+                    compile_output=_why_not_compiled(compiled, job) + _messages(compiled),
+                    compile_ms=compiled.cpu_us // 1000,
+                )
+            first = first or compiled
+            ran, waiting = await _run_tests(box, job, sheet, waiting, outputs)
+        if ran:
+            async with take() as box:
+                await _rule_later(box, job, sheet, ran)
+        if sheet.is_over or not waiting:
+            break
+    results = sheet.results
     return Judged(
-        verdict=verdict,
-        score=_score(job, verdict, given, fractions),
+        verdict=sheet.verdict,
+        score=sheet.score(),
         tests=tuple(results),
-        compile_output=output,
-        compile_ms=compiled.cpu_us // 1000,
+        compile_output=_messages(first),
+        compile_ms=first.cpu_us // 1000,
         cpu_ms_max=max((result.cpu_ms for result in results), default=0),
         memory_kb_max=max((result.memory_kb for result in results), default=0),
         outputs=tuple(outputs),
-        judge_error="; ".join(errors),
+        judge_error="; ".join(sheet.errors),
     )
 
 
-def _score(job: _Job, verdict: Verdict, given: list[str], fractions: list[float | None]) -> int:
-    if job.is_run or verdict is Verdict.JE:
-        return 0
-    if job.package.is_scoring:
-        return scores.total(job.package, given, fractions)
-    return FULL_SCORE if verdict is Verdict.AC else 0
+async def _compile(box: Box, job: _Job) -> Outcome:
+    await job.on_progress(Progress(state="compiling", tests_total=len(job.tests)))
+    compiled = await compile_in(box, job.language, job.source, job.package)
+    if compiled.exit_code == 0 and not compiled.oom:
+        await box.seal()
+        await job.on_progress(Progress(state="running", tests_total=len(job.tests)))
+    return compiled
+
+
+def _messages(compiled: Outcome) -> str:
+    return compiled.stderr.decode(errors="replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 async def compile_in(box: Box, language: Language, source: bytes, package: ProblemPackage) -> Outcome:
@@ -234,55 +262,75 @@ def classify(outcome: Outcome, limits: RunLimits) -> Verdict | None:
     return None
 
 
-async def _run_tests(box: Box, job: _Job) -> tuple[list[TestResult], list[float | None], list[RunOutput], list[str]]:
+class _Ran(msgspec.Struct, frozen=True):
+    """A test that was run; ``verdict`` None while its output waits for the validator."""
+
+    number: int
+    test: Test
+    outcome: Outcome
+    verdict: Verdict | None
+
+
+async def _run_tests(
+    box: Box, job: _Job, sheet: Sheet, waiting: Sequence[Numbered], outputs: list[RunOutput]
+) -> tuple[list[_Ran], Sequence[Numbered]]:
+    """Run tests until a failure ends them or enough outputs wait for the validator; return those, and what is still to be run."""
     limits = run_limits(job.package, job.language, is_run=job.is_run)
-    results: list[TestResult] = []
-    fractions: list[float | None] = [None] * len(job.tests)
-    outputs: list[RunOutput] = []
-    errors: list[str] = []
-    closed: set[int] = set()  # groups that stop at their first failure, and had it
-    for number, test in enumerate(job.tests, 1):
-        if job.package.is_scoring and not job.is_run and _is_below(job.package, test.group, closed):
+    ran: list[_Ran] = []
+    foreseen = sheet.fork()  # what can be known of failures before the validator has ruled
+    held = 0
+    for position, (number, test) in enumerate(waiting):
+        if foreseen.is_skipped(test):
             continue
         command = Command(argv=job.language.run, env=job.language.env, stdin=test.input, limits=limits)
         outcome = await box.run(command)
-        verdict, message = classify(outcome, limits), _message(outcome)
+        verdict = classify(outcome, limits)
         if job.is_run:
             cut = outcome.stdout_size > len(outcome.stdout)
             outputs.append(RunOutput(number=number, stdout=outcome.stdout, stderr=outcome.stderr, is_cut=cut))
-        if verdict is None:
-            ruling = await _rule(job, test, outcome)
-            verdict, fractions[number - 1] = ruling.verdict, ruling.fraction
-            if verdict is Verdict.JE:
-                errors.append(f"{test.name}: {ruling.message}")
-            elif test.is_sample or job.is_run:
-                message = ruling.message
-        result = _result(number, test, outcome, verdict, message)
-        results.append(result)
-        await job.on_progress(Progress(state="running", tests_total=len(job.tests), test=result))
-        if verdict is not Verdict.AC:
-            closed |= _closed_by(job.package, test.group)
-            if (job.stop_at_first_failure and not job.package.is_scoring and not job.is_run) or verdict is Verdict.JE:
-                break
-    return results, fractions, outputs, errors
+        if not job.is_ruled_later:
+            ruling = await _rule_now(job, test, outcome) if verdict is None else None
+            await _enter(job, sheet, _Ran(number, test, outcome, verdict), ruling)
+            foreseen = sheet
+        else:
+            ran.append(_Ran(number, test, outcome, verdict))
+            if verdict is not None:
+                foreseen.fail(test, verdict)
+            held += len(outcome.stdout)
+        if foreseen.is_over:
+            return ran, ()
+        if held > _HELD_BYTES:
+            return ran, waiting[position + 1 :]
+    return ran, ()
 
 
-def _closed_by(package: ProblemPackage, group: int) -> set[int]:
-    """Return the groups around a failed test that stop at their first failure."""
-    found = set()
-    while group >= 0:
-        if package.groups[group].stops_at_failure:
-            found.add(group)
-        group = package.groups[group].parent
-    return found
+async def _rule_later(box: Box, job: _Job, sheet: Sheet, ran: Sequence[_Ran]) -> None:
+    """Let the package's validator rule on outputs in their order, as if each had been ruled on when it came."""
+    assert job.validators is not None
+    assert job.package.validator is not None
+    bench = await job.validators.furnish(box, job.package.validator)
+    for each in ran:
+        if sheet.is_over:
+            return
+        if sheet.is_skipped(each.test):
+            continue
+        ruling = await bench.rule(job.package.limits, each.test, each.outcome.stdout) if each.verdict is None else None
+        await _enter(job, sheet, each, ruling)
 
 
-def _is_below(package: ProblemPackage, group: int, closed: set[int]) -> bool:
-    while group >= 0:
-        if group in closed:
-            return True
-        group = package.groups[group].parent
-    return False
+async def _enter(job: _Job, sheet: Sheet, ran: _Ran, ruling: Ruling | None) -> None:
+    """Write one test's result down and tell of it; ``ruling`` None when the run itself failed."""
+    test, outcome = ran.test, ran.outcome
+    if ruling is None:
+        assert ran.verdict is not None
+        verdict, message = ran.verdict, _message(outcome)
+    else:
+        verdict = ruling.verdict
+        is_shown = verdict is not Verdict.JE and (test.is_sample or job.is_run)
+        message = ruling.message if is_shown else _message(outcome)
+    result = _result(ran.number, test, outcome, verdict, message)
+    sheet.enter(test, result, ruling)
+    await job.on_progress(Progress(state="running", tests_total=len(job.tests), test=result))
 
 
 def _message(outcome: Outcome) -> str:
@@ -307,14 +355,12 @@ def _result(number: int, test: Test, outcome: Outcome, verdict: Verdict, message
     )
 
 
-async def _rule(job: _Job, test: Test, outcome: Outcome) -> Ruling:
+async def _rule_now(job: _Job, test: Test, outcome: Outcome) -> Ruling:
     if not job.has_answers:
         return Ruling(verdict=Verdict.AC)
     if job.package.validator is None:
         return await _compare(outcome.stdout, test)
-    if job.validators is None:
-        return Ruling(verdict=Verdict.JE, message="this package has its own output validator, and none is running here")
-    return await job.validators.rule(job.package, test, outcome.stdout)
+    return Ruling(verdict=Verdict.JE, message="this package has its own output validator, and none is running here")
 
 
 async def _compare(output: bytes, test: Test) -> Ruling:

@@ -86,7 +86,9 @@ class BoxLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     box_bytes: int = 256 * MIB
     box_files: int = 16_384
-    tmp_bytes: int = 64 * MIB
+    tmp_bytes: int = (
+        256 * MIB
+    )  # a validator's: input, answer and feedback of the largest test; a program's counts as its memory
     tmp_files: int = 4_096
 
 

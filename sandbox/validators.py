@@ -1,39 +1,27 @@
-"""Custom output validators (ICPC: exit status 42 accepts, 43 rejects), in boxes of their own.
+"""Custom output validators (ICPC: exit status 42 accepts, 43 rejects), each submission's in a box of its own.
 
-A validator is compiled once per source text and kept in a warm box, because judging a test must not cost a compilation. At most ``size`` such boxes exist;
-the one unused for longest makes way. They are sealed, each ruling starts from an empty ``/tmp``, and only one runs in a box at a time; so a hostile
-output that takes over a validator gains the rest of one ruling.
+A validator is compiled once per source text and its program kept, because judging a submission must not cost a compilation; where a language leaves more
+than one file, it is compiled each time. The box is sealed and each ruling starts from an empty ``/tmp``: a hostile output that takes over a
+validator gains the rest of one ruling.
 """
 
 from __future__ import annotations
 
 import hashlib
-from typing import Self
+from collections import OrderedDict
 
 import msgspec
-import trio
 
 from contracts.verdicts import Verdict
 from sandbox.languages import Language
-from sandbox.package import ProblemPackage, Test, Validator
-from sandbox.provider import (
-    KIB,
-    MIB,
-    Box,
-    BoxLimits,
-    Command,
-    File,
-    Provider,
-    RunLimits,
-    SandboxBroken,
-    SandboxUnavailable,
-)
+from sandbox.package import Limits, Test, Validator
+from sandbox.provider import KIB, MIB, Box, Command, File, RunLimits
 
 _ACCEPT, _REJECT = 42, 43
 _FEEDBACK = "/tmp/feedback"  # noqa: S108 - inside the box
 _MESSAGE_MAX = 2_000
 _COMPILE_MS = 60_000
-_BOX = BoxLimits(tmp_bytes=256 * MIB)  # input, answer and feedback of the largest test
+_KEPT_BYTES = 16 * MIB
 
 
 class Ruling(msgspec.Struct, frozen=True):
@@ -44,100 +32,68 @@ class Ruling(msgspec.Struct, frozen=True):
     fraction: float | None = None
 
 
-class _Home:
-    """One validator's box; ``lock`` keeps rulings apart."""
-
-    def __init__(self) -> None:
-        self.lock = trio.Lock()
-        self.box: Box | None = None
-        self.key = ""
-        self.used = 0
-
-
 class Validators:
-    """Rules on outputs of packages with a custom validator. Use as ``async with``: leaving it destroys its boxes."""
+    """Puts validators into boxes, and keeps the programs of the ``kept`` used last, so long as each is at most ``_KEPT_BYTES``."""
 
-    def __init__(self, provider: Provider, languages: dict[str, Language], size: int = 2) -> None:
-        self._provider = provider
+    def __init__(self, languages: dict[str, Language], kept: int = 16) -> None:
         self._languages = languages
-        self._homes = [_Home() for _ in range(size)]
-        self._clock = 0
+        self._most = kept
+        self._kept: OrderedDict[str, bytes] = OrderedDict()
 
-    async def __aenter__(self) -> Self:
-        """Nothing is started before the first ruling."""
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """Destroy every box."""
-        with trio.CancelScope(shield=True):
-            for home in self._homes:
-                await self._evict(home)
-
-    @property
-    def boxes(self) -> int:
-        """How many boxes exist now; never above ``size``."""
-        return sum(home.box is not None for home in self._homes)
-
-    async def rule(self, package: ProblemPackage, test: Test, output: bytes) -> Ruling:
-        """Let the package's validator judge one output; a validator that cannot be compiled, crashes or runs too long is a JE."""
-        assert package.validator is not None
-        language = self._languages.get(package.validator.language)
+    async def furnish(self, box: Box, validator: Validator) -> Bench:
+        """Make ``box``, fresh from its provider, the validator's; a validator that cannot be compiled gives a bench that rules JE. SandboxBroken."""
+        language = self._languages.get(validator.language)
         if language is None:
-            return Ruling(
-                Verdict.JE, f"the output validator needs {package.validator.language}, which this machine does not have"
-            )
-        key = _key(package.validator)
-        home = self._choose(key)
-        async with home.lock:
-            try:
-                if home.key != key or home.box is None or not home.box.is_alive():
-                    complaint = await self._furnish(home, key, package.validator, language)
-                    if complaint:
-                        return Ruling(Verdict.JE, complaint)
-                assert home.box is not None
-                return await _rule_in(home.box, package, language, test, output)
-            except SandboxBroken as problem:
-                await self._evict(home)
-                return Ruling(Verdict.JE, f"the output validator's sandbox broke: {problem.detail}")
-            except BaseException:
-                await self._evict(home)  # cancelled in the middle: its next reply would be for this one
-                raise
+            complaint = f"the output validator needs {validator.language}, which this machine does not have"
+            return Bench(box, None, complaint)
+        key = _key(validator)
+        program = self._kept.get(key)
+        if program is not None:
+            self._kept.move_to_end(key)
+            await box.put(File(f"/box/{language.artefact}", program, mode=0o755))
+        else:
+            complaint = await _compile_in(box, validator, language)
+            if complaint:
+                return Bench(box, None, complaint)
+            if language.artefact:
+                self._keep(key, await box.get(f"/box/{language.artefact}", _KEPT_BYTES))
+        await box.seal()
+        return Bench(box, language, "")
 
-    def _choose(self, key: str) -> _Home:
-        """Return the home that has this validator and is free, else a free one, else the one with the fewest waiting; by last use when equal."""
-        self._clock += 1
-        home = min(self._homes, key=lambda one: (self._busy(one), one.key != key, one.box is not None, one.used))
-        home.used = self._clock
-        return home
+    def _keep(self, key: str, program: bytes | None) -> None:
+        if program is None:
+            return
+        self._kept[key] = program
+        while len(self._kept) > self._most:
+            self._kept.popitem(last=False)
 
-    @staticmethod
-    def _busy(home: _Home) -> int:
-        return home.lock.statistics().tasks_waiting + home.lock.locked()
 
-    async def _furnish(self, home: _Home, key: str, validator: Validator, language: Language) -> str:
-        """Open and fill a box, returning why that is impossible, or "" when it is ready."""
-        await self._evict(home)
-        try:
-            home.box = await self._provider.open(_BOX)
-        except SandboxUnavailable as problem:
-            return problem.detail
-        is_single = len(validator.sources) == 1
-        for source in validator.sources:
-            name = language.source_file if is_single else source.name
-            await home.box.put(File(f"/box/{name}", source.content))
-        done = await home.box.run(_compile(validator, language))
-        if done.exit_code != 0:
-            complaint = done.stderr.decode(errors="replace")
-            await self._evict(home)
-            return f"the output validator does not compile: {complaint[:_MESSAGE_MAX]}"
-        await home.box.seal()
-        home.key = key
+class Bench:
+    """A validator in its box, ruling on one output at a time."""
+
+    def __init__(self, box: Box, language: Language | None, complaint: str) -> None:
+        self._box = box
+        self._language = language
+        self._complaint = complaint
+
+    async def rule(self, limits: Limits, test: Test, output: bytes) -> Ruling:
+        """Judge one output; a validator that cannot be compiled, crashes or runs too long is a JE. SandboxBroken."""
+        if self._language is None:
+            return Ruling(Verdict.JE, self._complaint)
+        return await _rule_in(self._box, limits, self._language, test, output)
+
+
+async def _compile_in(box: Box, validator: Validator, language: Language) -> str:
+    """Compile in ``box``; return the complaint, "" when there is none."""
+    is_single = len(validator.sources) == 1
+    for source in validator.sources:
+        name = language.source_file if is_single else source.name
+        await box.put(File(f"/box/{name}", source.content))
+    done = await box.run(_compile(validator, language))
+    if done.exit_code == 0 and not done.oom:
         return ""
-
-    async def _evict(self, home: _Home) -> None:
-        box, home.box, home.key = home.box, None, ""
-        if box is not None:
-            await box.close()
+    complaint = done.stderr.decode(errors="replace")
+    return f"the output validator does not compile: {complaint[:_MESSAGE_MAX]}"
 
 
 def _key(validator: Validator) -> str:
@@ -164,8 +120,7 @@ def _compile(validator: Validator, language: Language) -> Command:
     return Command(argv=tuple(argv), cwd="/box", env=language.env, merge=True, limits=limits)
 
 
-async def _rule_in(box: Box, package: ProblemPackage, language: Language, test: Test, output: bytes) -> Ruling:
-    limits = package.limits
+async def _rule_in(box: Box, limits: Limits, language: Language, test: Test, output: bytes) -> Ruling:
     outcome = await box.run(
         Command(
             argv=(*language.run, "/tmp/input", "/tmp/answer", f"{_FEEDBACK}/", *test.args),  # noqa: S108 - inside the box

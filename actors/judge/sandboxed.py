@@ -1,4 +1,4 @@
-"""The ``Judging`` port on real sandboxes: a warm pool, the machine's languages, and boxes for problem setters' validators."""
+"""The ``Judging`` port on real sandboxes: a warm pool, the machine's languages, and problem setters' validators."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class SandboxedJudging:
 
     async def run(self, ctx: Context[None]) -> None:
         """Keep the boxes for as long as the actor lives."""
-        async with self.validators, trio.open_nursery() as nursery:
+        async with trio.open_nursery() as nursery:
             await nursery.start(self.pool.run, name="sandbox pool")
             ctx.ready()
 

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -114,21 +115,55 @@ async def test_a_run_on_the_samples_compares_and_shows_why(pool: Pool, need: Cal
     assert "expected '0'" in judged.tests[0].message
 
 
-async def test_a_custom_validator_rules_in_a_box_of_its_own(
-    pool: Pool, provider: BwrapProvider, detected: dict[str, Language], need: Callable[[str], Language]
+async def test_a_custom_validator_rules_in_a_box_of_its_own_after_the_programs_is_gone(
+    provider: BwrapProvider, detected: dict[str, Language], need: Callable[[str], Language], nothing_left: None
 ) -> None:
-    package = load_package(PACKAGES / "divisor")
-    async with Validators(provider, detected, size=1) as validators:
-        good = await judge(pool, package, need("python"), "print(input())", validators=validators)
-        bad = await judge(pool, package, need("python"), "print(-5)", validators=validators)
-        assert validators.boxes == 1
-    assert validators.boxes == 0
+    package, validators, alone = load_package(PACKAGES / "divisor"), Validators(detected), Pool(provider, 1)
+    python = need("python")
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(alone.run)
+            good = await judge(alone, package, python, "print(input())", validators=validators)
+            bad = await judge(alone, package, python, "print(-5)", validators=validators)
+            async with trio.open_nursery() as crowd:
+                for _ in range(4):
+                    crowd.start_soon(partial(judge, alone, package, python, "print(1)", validators=validators))
+            nursery.cancel_scope.cancel()
     assert (good.verdict, bad.verdict, bad.tests[0].message) == (Verdict.AC, Verdict.WA, "one number, please")
+    assert alone.statistics().peak == 1
 
 
-async def test_a_validator_that_crashes_is_a_judge_error(
-    pool: Pool, provider: BwrapProvider, detected: dict[str, Language]
+async def test_outputs_that_are_too_many_to_keep_are_ruled_on_in_rounds(
+    pool: Pool, detected: dict[str, Language], need: Callable[[str], Language], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    package, validators = load_package(PACKAGES / "divisor"), Validators(detected)
+    usual = await judge(pool, package, need("python"), "print(input())", validators=validators)
+    monkeypatch.setattr("sandbox.judging._HELD_BYTES", 0)
+    before = pool.statistics().opened
+    rounds = await judge(pool, package, need("python"), "print(input())", validators=validators)
+    assert pool.statistics().opened - before >= 2 * len(package.tests) - 2
+    facts = [(test.number, test.name, test.verdict) for test in usual.tests]
+    assert [(test.number, test.name, test.verdict) for test in rounds.tests] == facts
+    assert (rounds.verdict, rounds.score) == (usual.verdict, usual.score)
+
+
+async def test_a_wrong_answer_before_a_crash_is_what_counts_though_the_validator_rules_later(
+    pool: Pool, detected: dict[str, Language], need: Callable[[str], Language]
+) -> None:
+    package, seen = load_package(PACKAGES / "divisor"), list[str]()
+
+    async def watch(progress: Progress) -> None:
+        if progress.test is not None:
+            seen.append(progress.test.verdict)
+
+    first, second = (test.input.decode().strip() for test in package.tests[:2])
+    source = f"n = input()\nprint({{{first!r}: n, {second!r}: -5}}[n])"
+    judged = await judge(pool, package, need("python"), source, validators=Validators(detected), on_progress=watch)
+    assert ([test.verdict for test in judged.tests], judged.verdict) == ([Verdict.AC, Verdict.WA], Verdict.WA)
+    assert seen == ["AC", "WA"]
+
+
+async def test_a_validator_that_crashes_is_a_judge_error(pool: Pool, detected: dict[str, Language]) -> None:
     package = load_package(PACKAGES / "divisor")
     assert package.validator is not None
     broken = type(package.validator)(language="python", sources=(type(package.validator.sources[0])("v.py", b"1 / 0"),))
@@ -141,19 +176,17 @@ async def test_a_validator_that_crashes_is_a_judge_error(
         limits=package.limits,
         validator=broken,
     )
-    async with Validators(provider, detected, size=1) as validators:
-        judged = await judge(pool, package, detected["python"], "print(1)", validators=validators)
+    judged = await judge(pool, package, detected["python"], "print(1)", validators=Validators(detected))
     assert judged.verdict is Verdict.JE
     assert "ZeroDivisionError" in judged.judge_error
 
 
 @pytest.mark.parametrize("name", ["average", "divisor", "steps"])
 async def test_the_sample_packages_keep_their_promises(
-    pool: Pool, provider: BwrapProvider, detected: dict[str, Language], need: Callable[[str], Language], name: str
+    pool: Pool, detected: dict[str, Language], need: Callable[[str], Language], name: str
 ) -> None:
     need("c"), need("cpp")
-    async with Validators(provider, detected, size=1) as validators:
-        report = await verify(load_package(PACKAGES / name), pool, detected, validators=validators)
+    report = await verify(load_package(PACKAGES / name), pool, detected, validators=Validators(detected))
     assert report.is_good, report
     assert all(one.is_as_expected and not one.skipped for one in report.submissions)
 
