@@ -133,11 +133,24 @@ def _inline(schema: dict[str, Any], components: dict[str, Any]) -> dict[str, Any
     return options[0] if len(options) == 1 else schema
 
 
+_EVENT = {
+    "type": "object",
+    "description": "One event of the stream, by the names of its lines; send the last `id` back as Last-Event-ID to go on from there",
+    "properties": {
+        "event": {"type": "string", "description": "What kind of event it is"},
+        "id": {"type": "string"},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+        "retry": {"type": "integer", "minimum": 0, "description": "Milliseconds to wait before connecting again"},
+    },
+    "required": ["event", "data"],
+}
+
+
 def _responses(route: Route, of_type: dict[Any, Any]) -> dict[str, Any]:
     headers = {"x-correlation-id": {"schema": {"type": "string"}}}
     done: dict[str, Any] = {"description": _REASONS[route.status], "headers": headers}
     if route.answer is EventStream:
-        done["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
+        done["content"] = {"text/event-stream": {"schema": _EVENT}}
     elif _is_struct(route.answer):
         done["content"] = {"application/json": {"schema": of_type[route.answer]}}
     responses: dict[str, Any] = {str(route.status): done}

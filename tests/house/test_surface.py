@@ -488,10 +488,11 @@ CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,re
 def test_schemathesis_finds_no_5xx_and_nothing_undocumented(server: Server, admin: Client, who: str) -> None:
     command = [
         str(Path(sys.executable).with_name("schemathesis")), "run", f"{server.url}/api/v1/openapi.json", "--checks", CHECKS,
-        "--exclude-path-regex", "stream", "--max-examples", "15", "--phases", "examples,coverage,fuzzing", "--mode", "all",
+        "--max-examples", "15", "--phases", "examples,coverage,fuzzing", "--mode", "all",
         "--seed", "1", "--generation-deterministic", "--request-timeout", "20", "--suppress-health-check", "all",
     ]  # fmt: skip
     if who == "admin":
         command += ["--header", f"Authorization: Bearer {admin.with_token().api_token}"]
+    (server.folder / "schemathesis.toml").write_text("max-stream-events = 1\n")  # a stream has no end to wait for
     done = subprocess.run(command, cwd=server.folder, capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
