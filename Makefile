@@ -29,7 +29,7 @@ bench: $(DEV)  ## measure, and show the figures beside their references
 	$(BIN)/codewarz bench judge
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build *.egg-info
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "CodeWarz needs Python 3.11 or later: make PYTHON=python3.12" >&2; exit 1; }
