@@ -8,6 +8,8 @@
     ├── demo            one_for_one   contest · contestants
     └── gateway         one_for_one   sse_hub · http
 
+A role is a subtree: a process has the edges and the subtrees of its roles, all of them by default.
+
 Start order is dependency order: the relay stands before the listener that wakes it, the workers before the intake that feeds them. What only meets over a
 mailbox, which outlives both sides, does not go down together: a projector's crash that took its intake along would make each redelivery look like the first,
 and the message that crashes it would never be set aside; a core's crash that took the relay along would hold up what the relay had claimed.
@@ -17,7 +19,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 import trio
@@ -58,6 +62,18 @@ TELEMETRY = Intensity(2, 70)
 HOUSE = Intensity(5, 38_100)
 
 Run = Callable[[Context[Any]], Awaitable[None]]
+
+
+class Role(StrEnum):
+    """What a process of a cluster may be."""
+
+    CORE = "core"
+    LEADERBOARD = "leaderboard"
+    JUDGE = "judge"
+    GATEWAY = "gateway"
+
+
+EVERY_ROLE = frozenset(Role)
 
 
 @dataclass(frozen=True)
@@ -103,34 +119,38 @@ def build(
     gateway: tuple[Actor, ...],
     tell: Callable[[str], None],
     node: str = "node",
+    roles: frozenset[Role] = EVERY_ROLE,
 ) -> Supervisor:
     """Describe the whole tree for one process; ``node`` tells its judges from those of others. Nothing runs yet."""
     mailboxes = Mailboxes(settings.workers)
-    parts = [
-        _edges(with_, mailboxes, edges),
-        _core(settings, with_, mailboxes, tell),
-        _leaderboard(with_, mailboxes),
-        _judge(settings, with_, mailboxes, sandboxes, node),
-    ]
-    if settings.demo:
+    parts = [_edges(with_, mailboxes, edges, roles)]
+    if Role.CORE in roles:
+        parts.append(_core(settings, with_, mailboxes, tell))
+    if Role.LEADERBOARD in roles:
+        parts.append(_leaderboard(with_, mailboxes))
+    if Role.JUDGE in roles:
+        parts.append(_judge(settings, with_, mailboxes, sandboxes, node))
+    if Role.CORE in roles and settings.demo:
         parts.append(_demo(settings, with_))
-    parts.append(Supervisor("gateway", gateway, intensity=FEW))
+    if Role.GATEWAY in roles:
+        parts.append(Supervisor("gateway", gateway, intensity=FEW))
     return Supervisor("codewarz", tuple(parts), Strategy.REST_FOR_ONE, HOUSE)
 
 
-def _edges(with_: Neighbours, mailboxes: Mailboxes, edges: tuple[Edge, ...]) -> Supervisor:
-    services: dict[str, Handler] = {
-        "core": CoreService(with_.database, mailboxes.core.address),
-        "leaderboard": MailboxService(mailboxes.projector.address),
-        "judge": MailboxService(mailboxes.verifier.address),
+def _edges(
+    with_: Neighbours, mailboxes: Mailboxes, edges: tuple[Edge, ...], roles: frozenset[Role]
+) -> Supervisor:
+    services: dict[Role, Handler] = {
+        Role.CORE: CoreService(with_.database, mailboxes.core.address),
+        Role.LEADERBOARD: MailboxService(mailboxes.projector.address),
+        Role.JUDGE: MailboxService(mailboxes.verifier.address),
     }
 
     async def serve(ctx: Context[None]) -> None:
-        async with (
-            with_.rpc.serve("core", services["core"]),
-            with_.rpc.serve("leaderboard", services["leaderboard"]),
-            with_.rpc.serve("judge", services["judge"]),
-        ):
+        async with AsyncExitStack() as stack:
+            for role, handler in services.items():
+                if role in roles:
+                    await stack.enter_async_context(with_.rpc.serve(role, handler))
             ctx.ready()
             await ctx.draining.wait()
 

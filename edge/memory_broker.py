@@ -336,6 +336,16 @@ class MemoryBroker:
         source.admit_stranded()
         return purged
 
+    def disconnect(self, deliveries: AsyncIterator[BrokerDelivery]) -> None:
+        """Break the connection of what ``consume`` gave: its reader gets EdgeLost, and what it had not settled is ready again."""
+        for queue in self._queues.values():
+            for consumer in tuple(queue.consumers):
+                if consumer is deliveries:
+                    queue.consumers.remove(consumer)
+                    consumer.lose()
+                    consumer.put_all_back()
+                    queue.pump()
+
     def restart(self) -> None:
         """Go away for a moment, as a broker with durable queues that was restarted: consumers get EdgeLost, what they had not settled is ready again."""
         for queue in self._queues.values():

@@ -80,6 +80,10 @@ class MemoryRedis:
         finally:
             self._pubsub.remove(subscriber, channels)
 
+    def restart(self) -> None:
+        """Restart with persistence: the data is there again, every subscription is lost."""
+        self._pubsub.lose_all("redis was restarted: subscribe and read the state anew")
+
     def reset(self) -> None:
         """Restart without persistence: all data, scripts and subscriptions are lost, and the server goes on empty."""
         self._keyspace.clear()

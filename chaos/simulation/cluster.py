@@ -1,0 +1,142 @@
+"""All processes of a run and the engines they share."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+import trio
+
+from actors.outbox import QUEUES
+from actors.settings import Settings
+from actors.system import Role
+from chaos.simulation.machine import Machine
+from chaos.simulation.neighbours.database import Engine
+from chaos.simulation.neighbours.rpc import Exchange
+from chaos.simulation.world import World
+from contracts.ports import BrokerMessage, Row
+from edge.memory_broker import MemoryBroker
+from edge.memory_redis import MemoryRedis
+from edge.migrations import Migration, load_migrations, migrate
+
+ADMIN = "root"
+ADMIN_PASSWORD = "the administrator's"  # noqa: S105 - of a simulation
+
+
+@cache
+def migrations() -> list[Migration]:
+    """Return the database's migrations."""
+    return load_migrations(Path(str(files("contracts") / "sql")), "sqlite")
+
+
+@cache
+def settings(workers: int) -> Settings:
+    """Return the settings of every process."""
+    return Settings(_env_file=None, workers=workers, demo=False, admin_username=ADMIN, admin_password=ADMIN_PASSWORD)  # type: ignore[call-arg, arg-type]
+
+
+class Engines:
+    """The database, Redis, the broker, and who serves what; with a record of all that was committed and published."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.settings = settings(world.options.workers)
+        self.database = Engine(self._on_commit)
+        self.redis = MemoryRedis(world.wall)
+        self.broker = MemoryBroker()
+        self.exchange = Exchange(world)
+        self.outbox: dict[str, bool] = {}  # committed message → whether it was published
+        self.published: Counter[str] = Counter()
+        self.verdicts: dict[tuple[str, int], str] = {}
+        self.attempts: dict[str, int] = {}
+
+    def on_publish(self, routing_key: str, message: BrokerMessage) -> None:
+        """Check a publication: what is not committed must not leave."""
+        if message.message_id not in self.outbox:
+            self._world.violated("I2", f"{routing_key} {message.message_id} was published and is not committed")
+            return
+        if self.outbox[message.message_id]:
+            self._world.saw("published_twice")
+        self.outbox[message.message_id] = True
+
+    def _on_commit(self, rows: list[Row]) -> None:
+        world = self._world
+        for row in rows:
+            what, key = row["what"], (row["id"], row["attempt"])
+            if what == "outbox":
+                self.outbox[row["id"]] = False
+                continue
+            world.trace("database", f"{what} {row['id']}:{row['attempt']} {row['verdict'] or ''}".rstrip())
+            if what == "submission":
+                self.attempts[row["id"]] = row["attempt"]
+            elif what == "attempt":
+                if row["attempt"] != self.attempts[row["id"]] + 1:
+                    world.violated("I1", f"the attempt of {row['id']} went from {self.attempts[row['id']]} to {row['attempt']}")
+                self.attempts[row["id"]] = row["attempt"]
+            elif what == "verdict":
+                if key in self.verdicts:
+                    world.violated("I1", f"{row['id']}:{row['attempt']} got {self.verdicts[key]} and then {row['verdict']}")
+                if row["fencing"] != row["newest"]:
+                    world.violated("I3", f"{row['id']}:{row['attempt']} was judged with fencing {row['fencing']}, {row['newest']} is the newest")
+                if row["attempt"] != self.attempts[row["id"]]:
+                    world.violated("I3", f"{row['id']}: attempt {row['attempt']} was judged, {self.attempts[row['id']]} is the newest")
+                self.verdicts[key] = row["verdict"]
+            else:
+                world.violated("I1", f"{what}: {row['id']}:{row['attempt']} {row['verdict'] or ''}".rstrip())
+
+    def restart_database(self) -> None:
+        """Break every connection and undo what was under way."""
+        self.database.restarts += 1
+
+
+class Cluster:
+    """Every process, by name."""
+
+    def __init__(self, world: World, engines: Engines) -> None:
+        self.world = world
+        self.engines = engines
+        options = world.options
+        self.machines: dict[str, Machine] = {}
+        for role, many in (
+            (Role.CORE, options.cores),
+            (Role.LEADERBOARD, options.leaderboards),
+            (Role.JUDGE, options.judges),
+            (Role.GATEWAY, options.gateways),
+        ):
+            for number in range(1, many + 1):
+                name = f"{role}-{number}"
+                self.machines[name] = Machine(world, engines, name, role)
+
+    def of(self, role: Role) -> list[Machine]:
+        """Return the processes of a role."""
+        return [machine for machine in self.machines.values() if machine.role is role]
+
+    async def stop(self) -> None:
+        """End all processes in good order, gateways first."""
+        self.world.is_over = True
+        for role in (Role.GATEWAY, Role.JUDGE, Role.LEADERBOARD, Role.CORE):
+            async with trio.open_nursery() as nursery:
+                for machine in self.of(role):
+                    nursery.start_soon(machine.stop, name=f"stop {machine.name}")
+
+
+@asynccontextmanager
+async def running(world: World) -> AsyncIterator[Cluster]:
+    """Start all processes on fresh engines; when the block ends, they are ended."""
+    engines = Engines(world)
+    async with engines.database:
+        await migrate(engines.database, migrations(), world.wall)
+        await engines.database.keep_history()
+        await engines.broker.declare(QUEUES)
+        cluster = Cluster(world, engines)
+        async with trio.open_nursery() as nursery:
+            for machine in cluster.machines.values():
+                nursery.start_soon(machine.run, name=machine.name)
+            for machine in cluster.machines.values():
+                await machine.up.wait()
+            yield cluster
+            nursery.cancel_scope.cancel()

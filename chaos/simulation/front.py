@@ -1,0 +1,135 @@
+"""Where browsers meet a gateway: the real application, called in its process instead of over a socket."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import trio
+
+from chaos.simulation.world import World
+from supervisor.context import Context
+
+if TYPE_CHECKING:
+    from chaos.simulation.machine import Machine
+
+BUFFERED = 32  # chunks of a stream between server and client, as a socket's buffers would hold
+
+
+class ConnectionFailed(Exception):
+    """What a browser sees when there is no answer: nobody listens, the connection broke, or it took too long."""
+
+
+class Answer(msgspec.Struct):
+    """A whole response. ``body`` is empty for a stream."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes = b""
+
+    def json(self) -> Any:
+        """The body, decoded."""
+        return msgspec.json.decode(self.body)
+
+
+class Exchange:
+    """One request under way: what the application sends goes to ``chunks``, of which ``hang_up`` is the end."""
+
+    def __init__(self, method: str, path: str, headers: dict[str, str], body: bytes, address: str) -> None:
+        target, _, query = path.partition("?")
+        self.scope: dict[str, Any] = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": "1.1",
+            "method": method,
+            "scheme": "http",
+            "path": target,
+            "raw_path": target.encode(),
+            "query_string": query.encode(),
+            "root_path": "",
+            "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
+            "client": (address, 40_000),
+            "server": ("codewarz", 80),
+            "extensions": {},
+            "state": {},
+        }
+        self._body = body
+        self._is_read = False
+        self._gone = trio.Event()
+        self._send, self.chunks = trio.open_memory_channel[bytes](BUFFERED)
+        self.head: Answer | None = None
+        self.started = trio.Event()
+
+    async def receive(self) -> dict[str, Any]:
+        """Give the application the request, then word that the client has gone."""
+        if not self._is_read:
+            self._is_read = True
+            await trio.lowlevel.checkpoint()
+            return {"type": "http.request", "body": self._body, "more_body": False}
+        await self._gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: dict[str, Any]) -> None:
+        """Take a piece of the response."""
+        if message["type"] == "http.response.start":
+            headers = {name.decode().lower(): value.decode() for name, value in message["headers"]}
+            self.head = Answer(message["status"], headers)
+            self.started.set()
+            await trio.lowlevel.checkpoint()
+            return
+        if self._gone.is_set():
+            await trio.lowlevel.checkpoint()
+            return
+        try:
+            if message.get("body"):
+                await self._send.send(message["body"])
+        except trio.BrokenResourceError:
+            self._gone.set()
+        if not message.get("more_body", False):
+            self.close()
+
+    def close(self) -> None:
+        """The server has nothing more to say, or is gone."""
+        self._send.close()
+        self.started.set()
+
+    def hang_up(self) -> None:
+        """The client leaves."""
+        self._gone.set()
+        self.chunks.close()
+
+
+class Front:
+    """A gateway's HTTP actor in a simulation: its requests run in its own nursery and die with it."""
+
+    def __init__(self, world: World, machine: Machine, app: Any) -> None:
+        self._world = world
+        self._machine = machine
+        self._app = app
+        self._nursery: trio.Nursery | None = None
+        self._is_draining = False
+
+    async def run(self, ctx: Context[None]) -> None:
+        """Answer until drained; then let what is under way finish."""
+        self._is_draining = False
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                ctx.ready()
+                await ctx.draining.wait()
+                self._is_draining = True
+        finally:
+            self._nursery = None
+
+    def open(self, exchange: Exchange) -> None:
+        """Begin a request; ConnectionFailed when nobody listens."""
+        if self._nursery is None or self._is_draining or self._machine.is_dead:
+            raise ConnectionFailed(f"nobody listens at {self._machine.name}")
+        scope = exchange.scope
+        self._nursery.start_soon(self._answer, exchange, name=f"{scope['method']} {scope['path']}")
+
+    async def _answer(self, exchange: Exchange) -> None:
+        try:
+            await self._app(exchange.scope, exchange.receive, exchange.send)
+        finally:
+            exchange.close()

@@ -1,0 +1,308 @@
+"""A process of the cluster: its own supervisor tree over simulated neighbours. It may die at any moment, and is started again."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from actors.gateway.app import make_app
+from actors.gateway.services import Services
+from actors.gateway.sse import Hub
+from actors.settings import Settings
+from actors.system import Edge, Neighbours, Role, build
+from chaos.simulation.determinism import strike
+from chaos.simulation.faults import Fault
+from chaos.simulation.front import Front
+from chaos.simulation.neighbours import broker, database, redis
+from chaos.simulation.neighbours.judging import SimulatedJudging
+from chaos.simulation.neighbours.rpc import SimulatedRpc
+from chaos.simulation.world import Link, Wall, World, here
+from contracts.errors import Unavailable
+from supervisor import Actor, Context, Event, IntensityExceeded, Kind, Mailbox, Pool, Supervisor, Tree
+
+if TYPE_CHECKING:
+    from chaos.simulation.cluster import Engines
+
+SECRET = b"a secret of thirty-two bytes, so"
+RESTART_S = (0.3, 4.0)
+SKEW_MS = 2_000
+OPERATOR_PATHS = {
+    Role.CORE: ("core/core", "core/relay", "core/outbox_listener", "core/sweeper", "edges/rpc"),
+    Role.LEADERBOARD: ("leaderboard/projector", "leaderboard/verdict_intake"),
+    Role.JUDGE: ("judge/workers", "judge/intake", "judge/workers/1", "judge/sandboxes"),
+    Role.GATEWAY: ("gateway/sse_hub", "gateway/http"),
+}
+
+
+class SimulatedCrash(Exception):
+    """A bug that is not there: what an actor crashes of when the simulation wants it to."""
+
+
+class Silent:
+    """Measures nothing."""
+
+    def count(self, name: str, value: float = 1.0, **labels: str) -> None:
+        """Forget it."""
+
+    def observe(self, name: str, value: float, **labels: str) -> None:
+        """Forget it."""
+
+    def gauge(self, name: str, value: float, **labels: str) -> None:
+        """Forget it."""
+
+
+class PlainPasswords:
+    """Passwords that are their own hashes: argon2 needs threads and real time."""
+
+    async def hash(self, password: str) -> str:
+        """Return it."""
+        await trio.lowlevel.checkpoint()
+        return password
+
+    async def verify(self, encoded: str | None, password: str) -> bool:
+        """Compare."""
+        await trio.lowlevel.checkpoint()
+        return encoded == password
+
+    def is_outdated(self, encoded: str) -> bool:
+        """Never."""
+        return False
+
+
+class Machine:
+    """One process. ``kill`` ends it as a power cut would: nothing of it has an effect from then on, whatever its code still does."""
+
+    def __init__(self, world: World, engines: Engines, name: str, role: Role) -> None:
+        self.world = world
+        self.engines = engines
+        self.name = name
+        self.role = role
+        self.lives = 0
+        self.is_dead = True
+        self.tree: Tree | None = None
+        self.front: Front | None = None
+        self.judging: SimulatedJudging | None = None
+        self.mailboxes: tuple[Mailbox[Any], ...] = ()
+        self.running: Counter[str] = Counter()  # actors whose code runs now
+        self.wall = Wall(world.clock)
+        self._scope = trio.CancelScope()
+        self._broker: broker.SimulatedBroker | None = None
+        self._open: dict[str, int] = {}  # incarnations that have begun and not ended, as the supervisor tells it
+        self.up = trio.Event()
+
+    def __repr__(self) -> str:
+        return f"<Machine {self.name}#{self.lives}>"
+
+    async def run(self) -> None:
+        """Live, again after each death, until the world is over."""
+        here.set(self)
+        while not self.world.is_over:
+            self.lives += 1
+            self.is_dead = False
+            self.world.trace(self.name, f"process {self.lives} begins")
+            try:
+                with trio.CancelScope() as self._scope:
+                    await self._live()
+                    if self.world.is_over:
+                        return
+            except IntensityExceeded as error:
+                self.world.saw("process_gave_up")
+                self.world.trace(self.name, f"process {self.lives} gave up: {error}")
+            finally:
+                self._end()
+            await trio.sleep(self.world.chance.uniform(*RESTART_S))
+
+    def kill(self, why: str) -> None:
+        """Die."""
+        if self.is_dead:
+            return
+        self.world.trace(self.name, f"process {self.lives} killed: {why}")
+        self.is_dead = True
+        self._scope.cancel()
+
+    async def stop(self) -> None:
+        """End in good order, as for SIGTERM; what would not stop is a violation."""
+        if self.tree is None or self.is_dead:
+            return
+        report = await self.tree.shutdown()
+        if not report.clean:
+            self.world.violated("I7", f"{self.name} would not stop: {report.text()}")
+
+    def break_connections(self) -> None:
+        """Lose the connection to the broker."""
+        if self._broker is not None:
+            self._broker.break_connection()
+
+    def crash_an_actor(self) -> None:
+        """Let some task of some actor fail where it waits."""
+        chance = self.world.chance
+        found = [task for path, task in self._tasks() if path]
+        if not found:
+            return
+        task = chance.choice(found)
+        if strike(task, SimulatedCrash(f"struck at {task.name}")):
+            self.world.saw(Fault.ACTOR_CRASH)
+            self.world.trace(self.name, f"struck {task.name}")
+
+    def _tasks(self) -> list[tuple[str, trio.lowlevel.Task]]:
+        """Return the tasks of the actors that run now, in an order that does not change."""
+        found: list[tuple[str, trio.lowlevel.Task]] = []
+        for path, task in self._roots.items():
+            stack = [task]
+            while stack:
+                each = stack.pop()
+                found.append((path, each))
+                for nursery in each.child_nurseries:
+                    stack += sorted(nursery.child_tasks, key=lambda one: one._counter)  # noqa: SLF001
+        return found
+
+    # ---- one life ----------------------------------------------------------------------------------------------------
+
+    async def _live(self) -> None:
+        world = self.world
+        self._roots: dict[str, trio.lowlevel.Task] = {}
+        rng = world.rng(f"{self.name} {self.lives}")
+        self.wall = Wall(world.clock, rng.randint(-SKEW_MS, SKEW_MS) if world.has(Fault.CLOCK_SKEW) else 0)
+        if self.wall.skew_ms:
+            world.saw(Fault.CLOCK_SKEW)
+        spec = self._spec(rng)
+        tree = Tree(spec, rng=rng, wall_clock=lambda: self.wall.now_ms() / 1000, on_event=self._on_event)
+        self.tree = tree
+        async with trio.open_nursery() as nursery:
+            await nursery.start(tree.run)
+            self.up.set()
+
+    def _spec(self, rng: random.Random) -> Supervisor:
+        engines, world = self.engines, self.world
+        at_database = database.SimulatedDatabase(world, Link(world, self, database.NAME), engines.database)
+        at_redis = redis.SimulatedRedis(world, Link(world, self, redis.NAME), engines.redis)
+        at_broker = broker.SimulatedBroker(
+            world, Link(world, self, broker.NAME), engines.broker, engines.on_publish
+        )
+        rpc = SimulatedRpc(engines.exchange, Link(world, self, "rpc"))
+        self._broker = at_broker
+        self.judging = SimulatedJudging(world, self, world.options.workers)
+        neighbours = Neighbours(
+            at_database, at_redis, at_broker, rpc, self.judging, PlainPasswords(), Silent(), self.wall, rng
+        )
+        gateway: tuple[Actor, ...] = ()
+        if self.role is Role.GATEWAY:
+            hub = Hub(at_redis, self.wall, rng, Silent())
+            services = Services(
+                database=at_database,
+                redis=at_redis,
+                rpc=rpc,
+                clock=self.wall,
+                rng=rng,
+                passwords=PlainPasswords(),
+                secret=SECRET,
+                hub=hub,
+                meter=Silent(),
+                render_metrics=lambda: b"",
+                is_ready=lambda: True,
+            )
+            self.front = Front(world, self, make_app(services))
+            gateway = (Actor("sse_hub", hub.run), Actor("http", self.front.run, grace_s=3.0))
+        spec = build(
+            engines.settings,
+            neighbours,
+            roles=frozenset({self.role}),
+            edges=(Edge("database", self._hold(database.NAME)),),
+            sandboxes=self.judging.run,
+            gateway=gateway,
+            tell=lambda text: None,
+            node=self.name,
+        )
+        self.mailboxes = tuple(_mailboxes(spec))
+        return self._watched(spec)
+
+    def _hold(self, neighbour: str) -> Callable[[Context[None]], Any]:
+        """Return an edge's actor: it starts when the neighbour can be reached."""
+        link = Link(self.world, self, neighbour)
+
+        async def run(ctx: Context[None]) -> None:
+            await link.there("connect")
+            ctx.ready()
+            await ctx.draining.wait()
+
+        return run
+
+    def _watched(self, spec: Any) -> Any:
+        """Have every actor's code counted while it runs, whatever the supervisor believes."""
+        if isinstance(spec, Supervisor):
+            return replace(spec, children=tuple(self._watched(child) for child in spec.children))
+        if isinstance(spec, Pool):
+            return replace(spec, worker=self._counting(spec.worker))
+        return replace(spec, run=self._counting(spec.run))
+
+    def _counting(self, run: Callable[[Context[Any]], Any]) -> Callable[[Context[Any]], Any]:
+        async def counted(ctx: Context[Any]) -> None:
+            self.running[ctx.path] += 1
+            if self.running[ctx.path] > 1:
+                self.world.violated("I7", f"{self.name}: {self.running[ctx.path]} incarnations of {ctx.path} at once")
+            self._roots[ctx.path] = trio.lowlevel.current_task()
+            try:
+                await run(ctx)
+            finally:
+                self.running[ctx.path] -= 1
+                self._roots.pop(ctx.path, None)
+
+        return counted
+
+    def _on_event(self, event: Event) -> None:
+        world = self.world
+        world.trace(self.name, f"{event.text()[:160]}")
+        which = f"{event.path}"
+        if event.kind is Kind.STARTED:
+            if which in self._open:
+                world.violated("I7", f"{self.name}: {which}#{event.incarnation} began before #{self._open[which]} had ended")
+            self._open[which] = event.incarnation
+        elif event.kind in (Kind.CRASHED, Kind.RETURNED, Kind.CANCELLED):
+            if self._open.pop(which, None) != event.incarnation:
+                world.violated("I7", f"{self.name}: {which}#{event.incarnation} ended and had not begun")
+        if event.kind is Kind.CRASHED:
+            world.saw("actor_restarted")
+            if not self.is_dead and not _is_expected(event):
+                world.violated("I7", f"{self.name}: {which} crashed of a bug: {event.detail}\n{event.traceback}")
+        elif event.kind is Kind.QUARANTINED:
+            world.saw("quarantined")
+        elif event.kind in (Kind.WOULD_NOT_STOP, Kind.WEDGED, Kind.ESCALATED):
+            world.saw(event.kind.value)
+
+    def _end(self) -> None:
+        """Nothing is left of a process that has died; say so where there is."""
+        self.is_dead = True
+        self.up = trio.Event()
+        world = self.world
+        for path, count in self.running.items():
+            if count:
+                world.violated("I7", f"{self.name}: {path} outlived its process")
+        if self._open:
+            world.violated("I7", f"{self.name}: no event tells how {', '.join(self._open)} ended")
+        self._open.clear()
+        self.running.clear()
+        if self.judging is not None and self.judging.open:
+            world.violated("I6", f"{self.name}: {self.judging.open} sandboxes outlived their process")
+        self.tree = self.front = self._broker = self.judging = None
+        world.trace(self.name, f"process {self.lives} is gone")
+
+
+EXPECTED = (SimulatedCrash.__name__, *(each.__name__ for each in (Unavailable, *Unavailable.__subclasses__())), "EdgeLost", "Wedged", "StartTimeout", "IntensityExceeded", "SandboxUnavailable")  # fmt: skip
+
+
+def _is_expected(event: Event) -> bool:
+    """Whether an actor may crash of this: a fault of ours, or a neighbour that is away."""
+    return any(name in event.detail for name in EXPECTED)
+
+
+def _mailboxes(spec: Any) -> list[Mailbox[Any]]:
+    if isinstance(spec, Supervisor):
+        return [mailbox for child in spec.children for mailbox in _mailboxes(child)]
+    return [] if spec.mailbox is None else [spec.mailbox]
+
+

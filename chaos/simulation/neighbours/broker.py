@@ -1,0 +1,120 @@
+"""RabbitMQ as processes see it: one broker in memory whose queues and messages are durable, and a connection that may break."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import trio
+
+from chaos.simulation.faults import Fault
+from chaos.simulation.world import Link, World
+from contracts.ports import BrokerDelivery, BrokerMessage, Queue, QueueDepth
+from edge.memory_broker import MemoryBroker
+
+NAME = "broker"
+
+OnPublish = Callable[[str, BrokerMessage], None]
+
+
+class SimulatedBroker:
+    """The ``Broker`` port of one process."""
+
+    is_durable = True
+
+    def __init__(self, world: World, link: Link, engine: MemoryBroker, on_publish: OnPublish) -> None:
+        self._world = world
+        self._link = link
+        self._engine = engine
+        self._on_publish = on_publish
+        self._consumers: dict[AsyncIterator[BrokerDelivery], None] = {}
+
+    def break_connection(self) -> None:
+        """Lose every consumer of this process: the broker gives what they had to others."""
+        for consumer in tuple(self._consumers):
+            self._engine.disconnect(consumer)
+
+    async def declare(self, queues: Sequence[Queue]) -> None:
+        """Declare queues."""
+        await self._link.there("declare")
+        await self._engine.declare(queues)
+        await self._link.back("declare")
+
+    async def publish(self, routing_key: str, message: BrokerMessage) -> None:
+        """Publish, and wait for the confirm, which may be lost."""
+        what = f"publish {routing_key} {message.message_id}"
+        await self._link.there(what)
+        self._on_publish(routing_key, message)
+        await self._engine.publish(routing_key, message)
+        if self._world.strikes(Fault.DUPLICATE, 0.03):
+            await self._engine.publish(routing_key, message)
+        await self._link.back(what, ambiguous=0.03)
+
+    @asynccontextmanager
+    async def consume(self, queue: str, *, prefetch: int) -> AsyncIterator[AsyncIterator[BrokerDelivery]]:
+        """Consume until the connection breaks."""
+        await self._link.there(f"consume {queue}")
+        async with self._engine.consume(queue, prefetch=prefetch) as deliveries:
+            self._consumers[deliveries] = None
+            try:
+                yield self._arriving(deliveries)
+            finally:
+                del self._consumers[deliveries]
+
+    async def _arriving(self, deliveries: AsyncIterator[BrokerDelivery]) -> AsyncIterator[BrokerDelivery]:
+        async for delivery in deliveries:
+            await trio.sleep(self._world.latency_s())
+            if delivery.redelivered:
+                self._world.saw("redelivered")
+            name = self._link.machine.name
+            self._world.trace(name, f"← broker {delivery.message.message_id} ({delivery.delivery_count} before)")
+            yield _Delivery(self, self._world, self._link, delivery)
+
+    async def depth(self, queue: str) -> QueueDepth:
+        """Say how full a queue is."""
+        await self._link.there(f"depth {queue}")
+        return await self._engine.depth(queue)
+
+    async def get(self, queue: str) -> BrokerDelivery | None:
+        """Take one message."""
+        await self._link.there(f"get {queue}")
+        return await self._engine.get(queue)
+
+
+class _Delivery:
+    """A delivery. Its answer is sent and not confirmed: an ack that does not arrive looks like one that does."""
+
+    def __init__(self, broker: SimulatedBroker, world: World, link: Link, delivery: BrokerDelivery) -> None:
+        self._broker = broker
+        self._world = world
+        self._link = link
+        self._delivery = delivery
+        self.message = delivery.message
+        self.redelivered = delivery.redelivered
+        self.delivery_count = delivery.delivery_count
+
+    async def ack(self) -> None:
+        """Acknowledge."""
+        if await self._is_sent("ack"):
+            await self._delivery.ack()
+
+    async def nack(self) -> None:
+        """Put it back."""
+        if await self._is_sent("nack"):
+            await self._delivery.nack()
+
+    async def reject(self) -> None:
+        """Send it to the dead letters."""
+        if await self._is_sent("reject"):
+            self._world.saw("rejected")
+            await self._delivery.reject()
+
+    async def _is_sent(self, what: str) -> bool:
+        await self._link.there(f"{what} {self.message.message_id}")
+        if self._world.strikes(Fault.LOST_ACK, 0.1):
+            self._world.trace(self._link.machine.name, f"✗ {what} {self.message.message_id} is lost, and its connection")
+            self._broker.break_connection()
+            return False
+        return True
+
+

@@ -1,0 +1,109 @@
+"""Judging without sandboxes: a source says its own verdict, and chance says how long it takes and what goes wrong on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import trio
+
+from chaos.simulation.faults import Fault
+from chaos.simulation.world import World
+from contracts.life import State
+from contracts.messages import Offer, ProblemBlob, Verification, Work
+from contracts.ports import Judgement, Witness
+from contracts.verdicts import TestResult, Verdict
+from sandbox.provider import SandboxUnavailable
+from supervisor.context import Context
+
+if TYPE_CHECKING:
+    from chaos.simulation.machine import Machine
+
+ATTEMPTS = 3
+TESTS = 3
+COMPILE_S = (0.05, 0.6)
+TEST_S = (0.01, 0.4)
+HANG_S = (5.0, 60.0)  # until the sandbox's own wall limit ends it
+FULL = 100_00
+
+
+class SimulatedJudging:
+    """The ``Judging`` port of one process. A source begins with its verdict: ``AC …``, ``WA …``."""
+
+    def __init__(self, world: World, machine: Machine, workers: int) -> None:
+        self._world = world
+        self._machine = machine
+        self._workers = workers
+        self._is_up = False
+        self.open = 0
+
+    async def run(self, ctx: Context[None]) -> None:
+        """Be there."""
+        self._is_up = True
+        ctx.ready()
+        try:
+            await ctx.draining.wait()
+        finally:
+            self._is_up = False
+
+    def offers(self) -> Sequence[Offer]:
+        """Return one language."""
+        return [Offer("python", "Python", "3.11")]
+
+    def sandboxes(self) -> Mapping[str, int]:
+        """Return the counts."""
+        return {"busy": self.open}
+
+    async def judge(self, work: Work, blob: ProblemBlob, witness: Witness) -> Judgement:
+        """Judge in a box that may hang or die; three dead ones are a judge error."""
+        if not self._is_up:
+            raise SandboxUnavailable("the sandboxes are not up", retry_after_s=1.0)
+        self._world.trace(self._machine.name, f"judges {work.submission_id}:{work.attempt} fencing {work.fencing}")
+        for _ in range(ATTEMPTS):
+            self._opened()
+            try:
+                judgement = await self._in_a_box(work, witness)
+            finally:
+                self.open -= 1
+            if judgement is not None:
+                return judgement
+        return Judgement(verdict=Verdict.JE, judge_error="the sandbox broke three times")
+
+    def _opened(self) -> None:
+        self.open += 1
+        if self.open > self._workers:
+            self._world.violated("I6", f"{self._machine.name} has {self.open} sandboxes for {self._workers} workers")
+
+    async def _in_a_box(self, work: Work, witness: Witness) -> Judgement | None:
+        world, chance = self._world, self._world.chance
+        verdict = verdict_of(work.source)
+        dies_at = chance.randint(0, TESTS) if world.strikes(Fault.SANDBOX_DEATH, 0.15) else None
+        hangs_at = chance.randint(0, TESTS) if world.strikes(Fault.SANDBOX_HANG, 0.08) else None
+        await witness(State.COMPILING, None, TESTS)
+        await trio.sleep(chance.uniform(*COMPILE_S))
+        if verdict is Verdict.CE:
+            return Judgement(verdict=verdict, compile_output="no")
+        await witness(State.RUNNING, None, TESTS)
+        results: list[TestResult] = []
+        for number in range(1, TESTS + 1):
+            if hangs_at == number - 1:
+                await trio.sleep(chance.uniform(*HANG_S))
+            if dies_at == number - 1:
+                return None
+            await trio.sleep(chance.uniform(*TEST_S))
+            is_last = number == TESTS
+            result = TestResult(number, verdict if is_last else Verdict.AC, 1, 1, 1)
+            results.append(result)
+            await witness(State.RUNNING, result, TESTS)
+        if dies_at == TESTS:
+            return None
+        return Judgement(verdict=verdict, tests=tuple(results), score=FULL if verdict is Verdict.AC else 0)
+
+    async def verify(self, package: bytes) -> Verification:
+        """Nobody imports packages here."""
+        raise NotImplementedError
+
+
+def verdict_of(source: str) -> Verdict:
+    """Return the verdict that a source says of itself."""
+    return Verdict(source.partition(" ")[0])

@@ -1,0 +1,88 @@
+"""Redis as processes see it: one keyspace in memory with the real Lua, and subscriptions that may be lost with a word or without."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import trio
+
+from chaos.simulation.faults import Fault
+from chaos.simulation.world import Link, World
+from contracts import ports
+from contracts.errors import EdgeLost
+from contracts.ports import RedisReply, RedisValue
+from edge.memory_redis import MemoryRedis
+
+NAME = "redis"
+KEEPALIVE_S = (1.0, 8.0)
+
+
+class SimulatedRedis:
+    """The ``Redis`` port of one process."""
+
+    def __init__(self, world: World, link: Link, engine: MemoryRedis) -> None:
+        self._world = world
+        self._link = link
+        self._engine = engine
+
+    async def call(self, *words: RedisValue) -> RedisReply:
+        """Run one command."""
+        what = f"{words[0]} {words[1] if len(words) > 1 else ''!s}"
+        await self._link.there(what)
+        reply = await self._engine.call(*words)
+        await self._link.back(what)
+        return reply
+
+    async def pipeline(self, commands: Sequence[Sequence[RedisValue]]) -> list[RedisReply]:
+        """Run commands in order."""
+        what = " ".join(str(command[0]) for command in commands[:4])
+        await self._link.there(what)
+        replies = await self._engine.pipeline(commands)
+        await self._link.back(what)
+        return replies
+
+    async def script(self, lua: str, keys: Sequence[str], arguments: Sequence[RedisValue]) -> RedisReply:
+        """Run a script."""
+        what = f"script {keys[0] if keys else ''}"
+        await self._link.there(what)
+        reply = await self._engine.script(lua, keys, arguments)
+        await self._link.back(what, ambiguous=0.02)
+        return reply
+
+    @asynccontextmanager
+    async def subscribe(self, *channels: str) -> AsyncIterator[ports.Subscription]:
+        """Subscribe."""
+        await self._link.there(f"SUBSCRIBE {' '.join(channels)}")
+        async with self._engine.subscribe(*channels) as subscription:
+            yield _Subscription(self._world, self._link, subscription)
+
+
+class _Subscription:
+    def __init__(self, world: World, link: Link, subscription: ports.Subscription) -> None:
+        self._world = world
+        self._link = link
+        self._news = subscription.__aiter__()
+
+    def __aiter__(self) -> AsyncIterator[tuple[str, bytes]]:
+        return self
+
+    async def __anext__(self) -> tuple[str, bytes]:
+        while True:
+            news: tuple[str, bytes] | None = None
+            with trio.move_on_after(1.0):
+                news = await self._news.__anext__()
+            if self._world.is_cut(self._link.machine.name, NAME):
+                await self._die("the subscription is cut off")
+            if news is not None:
+                if self._world.strikes(Fault.NEWS_LOST, 0.04):
+                    await self._die("the subscription died in silence")
+                return news
+
+    async def _die(self, why: str) -> None:
+        """Lose all news until the keep-alive finds out."""
+        self._world.trace(self._link.machine.name, why)
+        with trio.move_on_after(self._world.chance.uniform(*KEEPALIVE_S)):
+            while True:
+                await self._news.__anext__()
+        raise EdgeLost("the subscription did not answer its keep-alive: messages may have been missed")

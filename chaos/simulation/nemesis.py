@@ -1,0 +1,125 @@
+"""What strikes from outside, by the clock: processes die, engines restart, networks part, operators interfere."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from chaos.simulation.cluster import Cluster
+from chaos.simulation.faults import Fault
+from chaos.simulation.machine import OPERATOR_PATHS, Machine
+from chaos.simulation.world import World
+from supervisor.errors import SupervisorError
+
+ENGINES = ("database", "redis", "broker")
+
+
+class Nemesis:
+    """Strikes while it hurts; each kind of fault has its own mean time between two of them."""
+
+    def __init__(self, world: World, cluster: Cluster) -> None:
+        self._world = world
+        self._cluster = cluster
+        self._nursery: trio.Nursery | None = None
+        self._kinds: dict[Fault, tuple[float, Callable[[], Awaitable[None]]]] = {
+            Fault.PROCESS_CRASH: (8.0, self._process_crash),
+            Fault.ACTOR_CRASH: (3.0, self._actor_crash),
+            Fault.PARTITION: (8.0, self._partition),
+            Fault.BROKER_RESTART: (15.0, self._broker_restart),
+            Fault.REDIS_RESTART: (15.0, self._redis_restart),
+            Fault.REDIS_WIPE: (20.0, self._redis_wipe),
+            Fault.DATABASE_RESTART: (15.0, self._database_restart),
+            Fault.OPERATOR: (6.0, self._operator),
+        }
+
+    async def run(self) -> None:
+        """Strike until cancelled."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            for fault, (mean_s, strike) in self._kinds.items():
+                if self._world.has(fault):
+                    nursery.start_soon(self._again_and_again, fault, mean_s, strike, name=f"nemesis {fault}")
+
+    async def _again_and_again(self, fault: Fault, mean_s: float, strike: Callable[[], Awaitable[None]]) -> None:
+        world = self._world
+        while True:
+            await trio.sleep(world.chance.expovariate(world.options.intensity / mean_s))
+            await strike()
+            if fault not in (Fault.ACTOR_CRASH, Fault.OPERATOR):
+                world.saw(fault)
+
+    def _any(self) -> Machine:
+        return self._world.chance.choice(list(self._cluster.machines.values()))
+
+    async def _process_crash(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self._any().kill("a power cut")
+
+    async def _actor_crash(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self._any().crash_an_actor()
+
+    async def _partition(self) -> None:
+        """Part a process from an engine or from another process, or one from everybody."""
+        await trio.lowlevel.checkpoint()
+        world, chance = self._world, self._world.chance
+        one, for_s = self._any(), chance.uniform(0.5, 15.0)
+        others = [*ENGINES, *(name for name in self._cluster.machines if name != one.name)]
+        chosen = others if chance.random() < 0.25 else [chance.choice(others)]
+        for other in chosen:
+            world.cut(one.name, other, for_s)
+        if "broker" in chosen:
+            assert self._nursery is not None
+            self._nursery.start_soon(self._give_up_on, one, for_s, name=f"heartbeat {one.name}")
+
+    async def _give_up_on(self, machine: Machine, for_s: float) -> None:
+        """The broker misses a heartbeat, and gives the messages to others; the process may believe for a while that it still has them."""
+        wait_s = self._world.chance.uniform(0.5, 8.0)
+        await trio.sleep(min(wait_s, for_s))
+        if self._world.is_cut(machine.name, "broker"):
+            machine.break_connections()
+
+    async def _broker_restart(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self._world.take_down("broker", self._world.chance.uniform(0.2, 6.0))
+        self._cluster.engines.broker.restart()
+
+    async def _redis_restart(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self._world.take_down("redis", self._world.chance.uniform(0.2, 6.0))
+        self._cluster.engines.redis.restart()
+
+    async def _redis_wipe(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self._world.take_down("redis", self._world.chance.uniform(0.0, 6.0))
+        self._cluster.engines.redis.reset()
+
+    async def _database_restart(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self._world.take_down("database", self._world.chance.uniform(0.2, 6.0))
+        self._cluster.engines.restart_database()
+
+    async def _operator(self) -> None:
+        """Somebody at the control socket."""
+        world, chance = self._world, self._world.chance
+        machine = self._any()
+        path = chance.choice(OPERATOR_PATHS[machine.role])
+        what = chance.choice(("restart", "restart", "stop", "drain", "scale"))
+        tree = machine.tree
+        if tree is None or machine.is_dead:
+            await trio.lowlevel.checkpoint()
+            return
+        world.trace(machine.name, f"operator: {what} {path}")
+        world.saw(Fault.OPERATOR)
+        try:
+            if what == "scale":
+                await tree.scale("judge/workers", chance.randint(0, world.options.workers))
+            elif what == "restart":
+                await tree.restart(path)
+            else:
+                await (tree.stop(path) if what == "stop" else tree.drain(path))
+                await trio.sleep(chance.uniform(0.1, 8.0))
+                await tree.start(path)
+        except SupervisorError as error:
+            world.trace(machine.name, f"operator was told: {error}")

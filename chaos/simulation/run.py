@@ -1,0 +1,263 @@
+"""One run: a cluster is set up, hurt, healed, and held to its promises."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+
+import msgspec
+import trio
+
+from actors.boards import Boards
+from actors.outbox import QUEUES
+from actors.projector import Log
+from actors.system import Role
+from chaos.invariants import Violation, boards_are_the_fold, outbox_published, streams_are_current, submissions_judged
+from chaos.simulation import buggify
+from chaos.simulation.cluster import Cluster, running
+from chaos.simulation.determinism import Deadlock, DiscreteClock, Livelock, Overdue, simulate
+from chaos.simulation.faults import Fault, Options
+from chaos.simulation.front import ConnectionFailed
+from chaos.simulation.machine import SimulatedCrash
+from chaos.simulation.nemesis import Nemesis
+from chaos.simulation.workload import CONTEST, Workload
+from chaos.simulation.world import World, here
+from supervisor.errors import SupervisorError
+
+HEALED_S = 180.0  # how long everything may take to come to rest once nothing is wrong any more (I9)
+MOST_S = 900.0
+LOOK_S = 0.5
+MAY_ERR = (Fault.PROCESS_CRASH, Fault.ACTOR_CRASH, Fault.BUGGIFY, Fault.SANDBOX_DEATH)
+BUGGIFIED = 0.02
+DEATHS = 0.1  # of what happens at a point, how much is the death of the process
+CRASHES = 0.4
+
+Scenario = Callable[[Cluster, Workload], Awaitable[None]]
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run came to."""
+
+    options: Options
+    violations: tuple[Violation, ...]
+    submissions: int
+    sometimes: dict[str, int]
+    simulated_s: float
+    wall_s: float
+    healed_s: float  # from the healing to rest
+    lines: int
+    trace: str
+    tail: tuple[str, ...] = ()  # of a failure: the last lines of the trace
+
+
+def run(options: Options, *, is_kept: bool = False, scenario: Scenario | None = None) -> tuple[Result, World]:
+    """Run the options; the same ones give the same trace. ``scenario`` takes the place of the usual faults."""
+    began = time.perf_counter()
+    worlds: list[World] = []
+    healed: list[float] = []
+
+    async def main(clock: DiscreteClock) -> None:
+        world = World(options, clock, is_kept=is_kept)
+        worlds.append(world)
+        buggify.set_world(_Points(world).come)
+        try:
+            await _live(world, healed, scenario)
+        finally:
+            buggify.set_world(None)
+
+    error: Exception | None = None
+    try:
+        simulate(main, seed=options.seed, most_s=MOST_S)
+    except (Deadlock, Livelock, Overdue) as stopped:
+        error = stopped
+    world = worlds[0]
+    if error is not None:
+        notes = "\n".join(getattr(error, "__notes__", ()))
+        world.note(Violation("I9", f"{type(error).__name__}: {error}\n{notes}"))
+    result = Result(
+        options=options,
+        violations=tuple(world.violations),
+        submissions=world.sometimes["submitted"],
+        sometimes=dict(world.sometimes),
+        simulated_s=round(world.clock.elapsed_s, 3),
+        wall_s=round(time.perf_counter() - began, 4),
+        healed_s=round(healed[0], 3) if healed else 0.0,
+        lines=world.trace.count,
+        trace=world.trace.digest,
+        tail=tuple(world.trace.tail()) if world.violations else (),
+    )
+    return result, world
+
+
+class _Points:
+    """What happens at the points in our code."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def come(self, name: str) -> None:
+        """Pause, crash or die, or nothing."""
+        world = self._world
+        machine = here.get()
+        if machine is None or not world.strikes(Fault.BUGGIFY, BUGGIFIED):
+            return
+        world.saw(f"at {name}")
+        luck = world.chance.random()
+        if luck < DEATHS:
+            machine.kill(f"at {name}")
+            await trio.lowlevel.checkpoint()
+        elif luck < CRASHES:
+            world.trace(machine.name, f"crashes at {name}")
+            raise SimulatedCrash(name)
+        else:
+            world.trace(machine.name, f"pauses at {name}")
+            await trio.sleep(world.chance.expovariate(1.0))
+
+
+async def _live(world: World, healed: list[float], scenario: Scenario | None) -> None:
+    async with running(world) as cluster:
+        workload = Workload(world, cluster)
+        await workload.set_up()
+        world.trace("run", "set up")
+        async with trio.open_nursery() as everybody:
+            everybody.start_soon(workload.watch, name="watchers")
+            everybody.start_soon(workload.run, name="workload")
+            await _hurt(world, cluster, workload, scenario)
+            if not world.violations:
+                await _recover(world, cluster, workload, healed)
+            everybody.cancel_scope.cancel()
+        world.sometimes["submitted"] = sum(1 for each in workload.sent if each.submission_id)
+        if not world.violations:
+            await cluster.stop()
+
+
+async def _hurt(world: World, cluster: Cluster, workload: Workload, scenario: Scenario | None) -> None:
+    world.is_hurting = True
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_until_broken, world, nursery.cancel_scope, name="until broken")
+        if scenario is not None:
+            await scenario(cluster, workload)
+        else:
+            nursery.start_soon(Nemesis(world, cluster).run, name="nemesis")
+            await trio.sleep(world.options.hurt_s)
+        nursery.cancel_scope.cancel()
+
+
+async def _until_broken(world: World, scope: trio.CancelScope) -> None:
+    await world.broken.wait()
+    scope.cancel()
+
+
+async def _recover(world: World, cluster: Cluster, workload: Workload, healed: list[float]) -> None:
+    """Heal everything, wait for rest, and look."""
+    world.heal()
+    began = trio.current_time()
+    await _as_it_was(world, cluster)
+    reasons: list[str] = ["nobody has looked yet"]
+    while reasons and not world.violations:
+        if trio.current_time() - began > HEALED_S:
+            world.violated("I9", f"not at rest {HEALED_S:g} s after the healing: {'; '.join(reasons)}")
+            return
+        await trio.sleep(LOOK_S)
+        reasons = await _unrest(cluster, workload)
+    healed.append(trio.current_time() - began)
+    world.trace("run", "at rest")
+    if not world.violations:
+        await _check(world, cluster, workload)
+
+
+async def _as_it_was(world: World, cluster: Cluster) -> None:
+    """What operators stopped or scaled down is as it was."""
+    for machine in cluster.machines.values():
+        with trio.move_on_after(30):
+            while machine.tree is None or not machine.up.is_set():
+                await trio.sleep(LOOK_S)
+        tree = machine.tree
+        if tree is None:
+            continue
+        stopped = [row.path for row in tree.status().rows if row.state == "stopped"]
+        for path in stopped:
+            try:
+                await tree.start(path)
+            except SupervisorError as error:
+                world.trace(machine.name, f"operator was told: {error}")
+        if machine.role is Role.JUDGE:
+            try:
+                await tree.scale("judge/workers", world.options.workers)
+            except SupervisorError as error:
+                world.trace(machine.name, f"operator was told: {error}")
+
+
+async def _unrest(cluster: Cluster, workload: Workload) -> list[str]:
+    """Return what is not at rest yet."""
+    engines, found = cluster.engines, []
+    if not workload.done.is_set():
+        waiting = [each.key for each in workload.sent if not each.submission_id]
+        found.append(f"not accepted yet: {', '.join(waiting) or 'some have not been sent'}")
+    for queue in QUEUES[:2]:
+        depth = await engines.broker.depth(queue.name)
+        if depth.ready or depth.unacked:
+            found.append(f"{queue.name} has {depth.ready} ready and {depth.unacked} unacked messages")
+    rows = await engines.database.fetch(
+        "SELECT (SELECT count(*) FROM submissions WHERE verdict IS NULL) AS unjudged,"
+        " (SELECT count(*) FROM outbox_messages WHERE sent_at_ms IS NULL AND parked_at_ms IS NULL) AS unsent"
+    )
+    for what, many in rows[0].items():
+        if many:
+            found.append(f"{many} {what}")
+    for machine in cluster.machines.values():
+        if not machine.up.is_set():
+            found.append(f"{machine.name} is not up")
+        for mailbox in machine.mailboxes:
+            if mailbox.statistics().depth:
+                found.append(f"{machine.name}: {mailbox!r}")
+    if not found:
+        found += [str(each) for each in await _boards(cluster, workload)]
+    return found
+
+
+async def _boards(cluster: Cluster, workload: Workload) -> list[Violation]:
+    """What is wrong with the boards now, and with what people see of them."""
+    engines, world = cluster.engines, cluster.world
+    boards = Boards(engines.redis, world.wall)
+    if await boards.contest_version(CONTEST) is None:
+        return [Violation("I4", "there is no board")] if workload.boards else []
+    found = await boards_are_the_fold(boards, Log(engines.database), CONTEST)  # type: ignore[arg-type]
+    for machine in cluster.of(Role.GATEWAY):
+        try:
+            answer = await workload.admin.request("GET", f"/api/v1/leaderboard/{CONTEST}", at=machine)
+        except ConnectionFailed as error:
+            found.append(Violation("I4", str(error)))
+            continue
+        if answer.status != 200:
+            found.append(Violation("I4", f"{machine.name} answers {answer.status} for the board"))
+            continue
+        page = answer.json()
+        seen = {name: (board.version, board.rows) for name, board in workload.boards.items()}
+        found += streams_are_current(seen, page["version"], page["rows"])
+    return found
+
+
+async def _check(world: World, cluster: Cluster, workload: Workload) -> None:
+    """Hold the cluster to its promises, now that it is at rest."""
+    engines, options = cluster.engines, world.options
+    acknowledged = {each.submission_id: each.verdict for each in workload.sent if each.submission_id}
+    may_err = any(options.has(fault) for fault in MAY_ERR)
+    submissions = await engines.database.fetch("SELECT id, attempt, verdict FROM submissions")
+    verdicts = await engines.database.fetch("SELECT submission_id, attempt, verdict FROM verdicts")
+    for violation in (
+        *submissions_judged(acknowledged, submissions, verdicts, may_err=may_err),
+        *outbox_published(engines.outbox),
+        *await _boards(cluster, workload),
+    ):
+        world.note(violation)
+    errors = sum(1 for row in submissions if row["verdict"] == "JE")
+    if errors:
+        world.sometimes["judge_error"] += errors
+    for machine in cluster.machines.values():
+        if machine.judging is not None and machine.judging.open:
+            world.violated("I6", f"{machine.name}: {machine.judging.open} sandboxes outlived their submissions")
+        for mailbox in machine.mailboxes:
+            now = mailbox.statistics()
+            if now.peak > now.capacity + options.workers:
+                world.violated("I8", f"{machine.name}: {mailbox!r} had {now.peak} messages")

@@ -1,0 +1,267 @@
+"""A contest: people who submit, lose their connection, press again, watch. What they were told is what the checkers hold the system to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import trio
+
+from actors.gateway.identity import token_hash
+from chaos.simulation.browser import Browser, Event
+from chaos.simulation.cluster import ADMIN, Cluster
+from chaos.simulation.front import Answer, ConnectionFailed
+from chaos.simulation.neighbours.judging import verdict_of
+from chaos.simulation.neighbours.rpc import SimulatedRpc
+from chaos.simulation.world import EPOCH_MS, Link, World
+
+from contracts.messages import (
+    AttachProblem,
+    ContestSettings,
+    CreateApiToken,
+    CreateContest,
+    CreateUser,
+    ImportProblem,
+    Request,
+)
+from contracts.scoring import Rules
+from contracts.verdicts import Verdict
+
+CONTEST = "contest"
+PROBLEMS = ("pa", "pb", "pc")
+HOUR_MS = 3_600_000
+SUMMARY = b'{"title":"Sum","statement_html":"","statement_source":"","samples":[],"time_limit_ms":1000,"memory_limit_kb":65536,"output_limit_kb":64,"tests_total":3}'
+VERDICTS = (Verdict.AC, Verdict.AC, Verdict.AC, Verdict.WA, Verdict.WA, Verdict.TLE, Verdict.RTE, Verdict.CE)
+RETRY_S = (0.2, 2.5)
+
+
+class Sent(msgspec.Struct):
+    """A submission as its author knows it."""
+
+    key: str
+    user: str
+    source: str
+    submission_id: str = ""
+    refused: int = 0
+    last_seen: str = ""  # the verdict that the stream told
+
+    @property
+    def verdict(self) -> Verdict:
+        """What it must get."""
+        return verdict_of(self.source)
+
+
+class Board(msgspec.Struct):
+    """A board as a browser keeps it from snapshots and updates."""
+
+    epoch: str = ""
+    version: int = 0
+    rows: dict[str, Any] = msgspec.field(default_factory=dict)
+    event_id: str = ""
+
+
+class Workload:
+    """Everybody outside of the cluster."""
+
+    def __init__(self, world: World, cluster: Cluster) -> None:
+        self.world = world
+        self.cluster = cluster
+        self.sent: list[Sent] = []
+        self.boards: dict[str, Board] = {}
+        self.answers: dict[int, int] = {}
+        self.admin = Browser(world, cluster, ADMIN, _token(ADMIN))
+        self.people = [f"user{number}" for number in range(1, world.options.users + 1)]
+        self.done = trio.Event()
+
+    # ---- before the contest ------------------------------------------------------------------------------------------
+
+    async def set_up(self) -> None:
+        """Make people, problems and the contest, as its staff would before it begins."""
+        core = next(iter(self.cluster.machines.values()))
+        rpc = SimulatedRpc(self.cluster.engines.exchange, Link(self.world, core, "setup"))
+        rows = await self.cluster.engines.database.fetch("SELECT id FROM users WHERE username = $1", ADMIN)
+        while not rows:
+            await trio.sleep(0.1)
+            rows = await self.cluster.engines.database.fetch("SELECT id FROM users WHERE username = $1", ADMIN)
+        root = rows[0]["id"]
+        options = self.world.options
+        for name in self.people:
+            await rpc.call(
+                "core",
+                CreateUser(user_id=name, username=name, email=f"{name}@example.org", password_hash="x"),  # noqa: S106
+                timeout=10,
+            )
+        requests: list[Request[Any]] = [
+            CreateApiToken(token_id=f"token-{name}", user_id=user, name="t", token_hash=token_hash(_token(name)))
+            for name, user in [(ADMIN, root), *((name, name) for name in self.people)]
+        ]
+        requests += [
+            ImportProblem(
+                problem_id=problem, slug=problem, title=problem, digest="d", package=b"p", summary=SUMMARY, imported_by=root
+            )
+            for problem in PROBLEMS
+        ]
+        freezes_at_ms = EPOCH_MS + round(options.hurt_s * 500) if options.is_frozen else None
+        settings = ContestSettings(
+            title="Simulated",
+            rules=Rules(options.rules),
+            starts_at_ms=EPOCH_MS - HOUR_MS,
+            ends_at_ms=EPOCH_MS + HOUR_MS,
+            freezes_at_ms=freezes_at_ms,
+        )
+        requests.append(CreateContest(contest_id=CONTEST, settings=settings, created_by=root))
+        requests += [AttachProblem(contest_id=CONTEST, problem_id=each, label=each[-1].upper()) for each in PROBLEMS]
+        for request in requests:
+            await rpc.call("core", request, timeout=10)
+        while True:  # judges announce their languages; before that a form would offer none
+            if await self.cluster.engines.redis.call("EXISTS", "judge:languages:"):
+                return
+            await trio.sleep(0.1)
+
+    # ---- during the contest ------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Let everybody do what they do; ends when every submission was accepted."""
+        options, work = self.world.options, self.world.work
+        shares = [work.choice(self.people) for _ in range(options.submissions)]
+        async with trio.open_nursery() as nursery:
+            for name in self.people:
+                nursery.start_soon(self._contestant, name, shares.count(name), name=name)
+            nursery.start_soon(self._staff, name="staff")
+        self.done.set()
+
+    async def watch(self) -> None:
+        """Let everybody who only watches watch, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            for number in range(1, self.world.options.watchers + 1):
+                nursery.start_soon(self._watcher, f"watcher{number}", name=f"watcher{number}")
+
+    async def _contestant(self, name: str, many: int) -> None:
+        world, work = self.world, self.world.work
+        browser = Browser(world, self.cluster, name, _token(name))
+        async with trio.open_nursery() as nursery:
+            for number in range(many):
+                await trio.sleep(work.uniform(0.0, world.options.hurt_s / max(1, many)))
+                sent = Sent(f"{name}-{number}", name, f"{work.choice(VERDICTS)} {name} {number}")
+                self.sent.append(sent)
+                problem = work.choice(PROBLEMS)
+                if work.random() < 0.1:  # an impatient finger
+                    nursery.start_soon(self._submit, browser, sent, problem, name=f"{sent.key} twice")
+                await self._submit(browser, sent, problem)
+                if work.random() < 0.6:
+                    nursery.start_soon(self._follow, browser, sent, name=f"{sent.key} follows")
+
+    async def _submit(self, browser: Browser, sent: Sent, problem: str) -> None:
+        """Press until it is accepted: with one key that is one submission."""
+        body = {"problem_id": problem, "language": "python", "source": sent.source, "contest_id": CONTEST}
+        while True:
+            answer = await self._try(browser, "POST", "/api/v1/submissions", body, {"Idempotency-Key": sent.key})
+            if answer is not None and answer.status == 202:
+                self._accepted(sent, answer.json()["submission_id"])
+                return
+            if answer is not None and answer.status not in (409, 422, 429, 503, 504):
+                self.world.violated("I8", f"{sent.key} was answered {answer.status}: {answer.body[:200]!r}")
+                return
+            if answer is not None and answer.status in (409, 422):
+                sent.refused += 1
+                if sent.refused > 20:
+                    self.world.violated("I1", f"{sent.key} is refused for ever: {answer.status} {answer.body[:300]!r}")
+                    return
+            self.world.saw("submission_retried")
+            await trio.sleep(self.world.work.uniform(*RETRY_S))
+
+    def _accepted(self, sent: Sent, submission_id: str) -> None:
+        if sent.submission_id and sent.submission_id != submission_id:
+            self.world.violated("I1", f"one key, two submissions: {sent.submission_id} and {submission_id} for {sent.key}")
+        sent.submission_id = submission_id
+        if submission_id not in self.cluster.engines.attempts:
+            self.world.violated("I1", f"{submission_id} was acknowledged and is not committed")
+
+    async def _try(
+        self, browser: Browser, method: str, path: str, body: object = None, headers: dict[str, str] | None = None
+    ) -> Answer | None:
+        try:
+            answer = await browser.request(method, path, body, headers=headers)
+        except ConnectionFailed:
+            return None
+        self.answers[answer.status] = self.answers.get(answer.status, 0) + 1
+        return answer
+
+    async def _follow(self, browser: Browser, sent: Sent) -> None:
+        """Watch one's submission until it has its verdict, again when the stream breaks or on a whim."""
+        work, last_id = self.world.work, ""
+        while not self.world.is_over:
+            try:
+                async with browser.stream(f"/api/v1/submissions/{sent.submission_id}/stream", last_id) as events:
+                    with trio.move_on_after(work.uniform(1.0, 30.0)):
+                        async for event in events:
+                            last_id = event.id or last_id
+                            if event.name == "verdict":
+                                self._told(sent, event)
+                                return
+                self.world.saw("submission_reloaded")
+            except ConnectionFailed:
+                pass
+            await trio.sleep(work.uniform(*RETRY_S))
+
+    def _told(self, sent: Sent, event: Event) -> None:
+        key = (sent.submission_id, event.data["attempt"])
+        if self.cluster.engines.verdicts.get(key) != event.data["verdict"]:
+            self.world.violated("I1", f"{key} was told as {event.data['verdict']} and is {self.cluster.engines.verdicts.get(key)}")
+        sent.last_seen = event.data["verdict"]
+
+    async def _staff(self) -> None:
+        """Judge something again now and then."""
+        world, work = self.world, self.world.work
+        for _ in range(work.choice((0, 0, 1, 2))):
+            await trio.sleep(work.uniform(1.0, world.options.hurt_s))
+            known = [each.submission_id for each in self.sent if each.submission_id]
+            selector = {"contest_id": CONTEST} if work.random() < 0.3 or not known else {"submission_id": work.choice(known)}
+            answer = await self._try(self.admin, "POST", "/api/v1/rejudgings", selector)
+            if answer is not None and answer.status == 202:
+                world.saw("rejudged")
+
+    async def _watcher(self, name: str) -> None:
+        """Follow the board for ever; what is seen must only ever get newer."""
+        world, work = self.world, self.world.work
+        browser = Browser(world, self.cluster, name)
+        board = self.boards[name] = Board()
+        while not world.is_over:
+            try:
+                # Coming back with what one had last, or as a fresh page.
+                if work.random() < 0.3:
+                    board.event_id, board.epoch, board.version = "", "", 0
+                async with browser.stream(f"/api/v1/leaderboard/stream/{CONTEST}", board.event_id) as events:
+                    patience_s = work.uniform(5.0, 60.0) if world.is_hurting else 100_000.0
+                    with trio.move_on_after(patience_s):
+                        async for event in events:
+                            self._seen(name, board, event)
+                world.saw("stream_ended")
+            except ConnectionFailed:
+                pass
+            await trio.sleep(work.uniform(*RETRY_S))
+
+    def _seen(self, name: str, board: Board, event: Event) -> None:
+        world = self.world
+        world.trace(name, f"{event.name} {event.id}")
+        if event.name == "reset":
+            world.saw("stream_reset")
+            return
+        epoch, _, version = event.id.rpartition(":")
+        if event.data["version"] != int(version):
+            world.violated("I5", f"{name}: event {event.id} carries version {event.data['version']}")
+        if int(version) < board.version or (int(version) == board.version and event.name == "update" and epoch == board.epoch):
+            world.violated("I5", f"{name}: {event.name} {event.id} came after version {board.version}")
+        if event.name == "snapshot":
+            board.rows = {row["user_id"]: row for row in event.data["rows"]}
+        elif epoch != board.epoch or int(version) != board.version + 1:
+            world.violated("I5", f"{name}: update {event.id} came upon {board.epoch}:{board.version}, a gap that nobody told of")
+        else:
+            board.rows[event.data["row"]["user_id"]] = event.data["row"]
+        board.epoch, board.version, board.event_id = epoch, int(version), event.id
+
+
+def _token(name: str) -> str:
+    return f"cw_{name}_simulated"
+
+
