@@ -20,6 +20,7 @@ import msgspec
 import structlog
 import trio
 
+from actors.patience import again_and_again
 from contracts.errors import CodeWarzError, DeadlineExceeded, Unavailable
 from contracts.messages import Priority, Topic
 from contracts.ports import Broker, BrokerMessage, Database, Meter, Queue, Row, Statements, WallClock
@@ -71,12 +72,7 @@ class Listener:
 
     async def run(self, ctx: Context[None]) -> None:
         """Listen, again whenever the connection was lost."""
-        while True:
-            try:
-                await self._listen(ctx)
-            except Unavailable as error:
-                _log.warning("listener_waits", error=error.detail)
-            await trio.sleep(AWAY_PAUSE_S)
+        await again_and_again(ctx, lambda: self._listen(ctx), "outbox_listener")
 
     async def _listen(self, ctx: Context[None]) -> None:
         """Listen first, then ask for a full scan: whatever was committed before cannot be missed."""

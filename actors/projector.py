@@ -17,6 +17,7 @@ import trio
 from actors import progress
 from actors.boards import Boards, BoardView, Contest, UnknownParticipantError
 from actors.outbox import QUEUES, VERDICT_QUEUE
+from actors.patience import again_and_again
 from actors.service import MailboxService
 from contracts.errors import CodeWarzError, NotFound, SetAside, Unavailable
 from contracts.ids import make_id
@@ -197,6 +198,9 @@ class VerdictIntake:
 
     async def run(self, ctx: Context[None]) -> None:
         """Consume until cancelled; what is not acknowledged comes again, which does no harm."""
+        await again_and_again(ctx, lambda: self._consume(ctx), "verdict_intake")
+
+    async def _consume(self, ctx: Context[None]) -> None:
         await self.broker.declare(QUEUES)
         async with (
             self.broker.consume(VERDICT_QUEUE.name, prefetch=PREFETCH) as deliveries,

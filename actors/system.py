@@ -35,6 +35,7 @@ from actors.judge.intake import Intake
 from actors.judge.verifier import Verifier
 from actors.judge.worker import ProblemCache, Worker
 from actors.outbox import QUEUES, Listener, Relay, Scan
+from actors.patience import again_and_again
 from actors.projector import Log, Projector, VerdictIntake
 from actors.service import MailboxService
 from actors.settings import Settings
@@ -137,9 +138,7 @@ def build(
     return Supervisor("codewarz", tuple(parts), Strategy.REST_FOR_ONE, HOUSE)
 
 
-def _edges(
-    with_: Neighbours, mailboxes: Mailboxes, edges: tuple[Edge, ...], roles: frozenset[Role]
-) -> Supervisor:
+def _edges(with_: Neighbours, mailboxes: Mailboxes, edges: tuple[Edge, ...], roles: frozenset[Role]) -> Supervisor:
     services: dict[Role, Handler] = {
         Role.CORE: CoreService(with_.database, mailboxes.core.address),
         Role.LEADERBOARD: MailboxService(mailboxes.projector.address),
@@ -270,6 +269,9 @@ class _Gauges:
 
     async def run(self, ctx: Context[None]) -> None:
         """Look at the queues every GAUGES_EVERY_S seconds."""
+        await again_and_again(ctx, lambda: self._look(ctx), "gauges")
+
+    async def _look(self, ctx: Context[None]) -> None:
         await self.with_.broker.declare(QUEUES)
         ctx.ready()
         while True:

@@ -60,7 +60,9 @@ def submissions_judged(
             continue
         verdict = given.get(submission_id, {}).get(submission["attempt"])
         if verdict is None or submission["verdict"] != verdict:
-            text = f"{submission_id}:{submission['attempt']} has the verdict {submission['verdict']} and the log {verdict}"
+            text = (
+                f"{submission_id}:{submission['attempt']} has the verdict {submission['verdict']} and the log {verdict}"
+            )
             found.append(Violation("I1", text))
         elif verdict != expected and not (may_err and verdict == Verdict.JE):
             found.append(Violation("I1", f"{submission_id} got {verdict} and deserves {expected}"))
@@ -70,7 +72,9 @@ def submissions_judged(
 
 def outbox_published(outbox: Mapping[str, bool]) -> list[Violation]:
     """I2: every committed row was published; by message, whether it was."""
-    return [Violation("I2", f"{each} was committed and never published") for each, is_out in outbox.items() if not is_out]
+    return [
+        Violation("I2", f"{each} was committed and never published") for each, is_out in outbox.items() if not is_out
+    ]
 
 
 async def boards_are_the_fold(boards: Boards, log: Log, contest_id: str) -> list[Violation]:

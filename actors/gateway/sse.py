@@ -5,7 +5,7 @@ Rule 1: an event is encoded once, whoever watches; each client has a bounded que
 Rule 2: subscribe first, then read the snapshot, then drop what the snapshot had: no gap. Versions that one client sees only rise.
 Rule 3: board events are passed on in the order of their versions. Publishing is not atomic with the change, so a version may come early (it waits a
         moment for the one before) or never (then everybody on that board is reset).
-Rule 4: whenever events may have been missed (the hub's actor started, or its subscription was lost) everybody is reset.
+Rule 4: whenever events may have been missed (the hub's actor started, or its subscription was renewed) everybody is reset.
 Rule 5: a stream ends after a while, and when the gateway drains; browsers come back by themselves. What everybody may see lasts ``MAX_AGE_S``; what took
         credentials to see lasts as long as an access token, so that nobody watches on for long after they lost the right to.
 """
@@ -26,6 +26,7 @@ from actors.gateway.identity import ACCESS_TTL_S
 from actors.gateway.progress_events import encode_step
 from actors.gateway.sources import BoardSource, EventBody, ReadSteps, Source, SubmissionSource
 from actors.gateway.topics import TOO_SLOW, BoardTopic, Client, ReadRules, SubmissionClient
+from actors.patience import again_and_again
 from actors.progress import PROGRESS_PREFIX
 from contracts.errors import TooMany, Unavailable
 from contracts.messages import Progress
@@ -87,20 +88,25 @@ class Hub:
     # ---- the actor ---------------------------------------------------------------------------------------------------
 
     async def run(self, ctx: Context[Any]) -> None:
-        """Hear of changes until told to drain. Crashes with EdgeLost when the subscription is lost; the next life resets everybody."""
+        """Hear of changes until told to drain. When the subscription is lost it is renewed, and everybody reset."""
         self._is_draining = False
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._tick, name="sse tick")
+            nursery.start_soon(again_and_again, ctx, lambda: self._hear(ctx), "sse_hub", name="sse listen")
+            await ctx.draining.wait()
+            self.drain()
+            nursery.cancel_scope.cancel()
+
+    async def _hear(self, ctx: Context[Any]) -> None:
+        """Hear of changes until the subscription is lost."""
         async with self._redis.subscribe(BOARD_CHANNEL, f"{PROGRESS_PREFIX}*") as subscription:
             self.reset_everybody("the connection to the events was renewed")
             self._live.set()
             ctx.ready()
             try:
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._tick, name="sse tick")
                     nursery.start_soon(self._check_boards, name="sse check")
-                    nursery.start_soon(self._listen, subscription, name="sse listen")
-                    await ctx.draining.wait()
-                    self.drain()
-                    nursery.cancel_scope.cancel()
+                    await self._listen(subscription)
             finally:
                 self._live = trio.Event()
 

@@ -14,6 +14,7 @@ from actors import languages
 from actors.judge.lease import LeaseHeld, LeaseLost, held
 from actors.judge.worker import Outcome, ask_core
 from actors.outbox import QUEUES, SUBMISSION_QUEUE
+from actors.patience import again_and_again
 from contracts.errors import SetAside, Unavailable
 from contracts.messages import GetWork, JudgeRequested, Offer, PersistVerdict
 from contracts.ports import Broker, BrokerDelivery, Redis, Rpc
@@ -45,6 +46,9 @@ class Intake:
 
     async def run(self, ctx: Context[None]) -> None:
         """Consume until drained; what is not settled by then goes back to the queue."""
+        await again_and_again(ctx, lambda: self._consume(ctx), "intake")
+
+    async def _consume(self, ctx: Context[None]) -> None:
         await self.broker.declare(QUEUES)
         async with (
             self.broker.consume(SUBMISSION_QUEUE.name, prefetch=self.prefetch) as deliveries,

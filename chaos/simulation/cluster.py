@@ -36,7 +36,7 @@ def migrations() -> list[Migration]:
 @cache
 def settings(workers: int) -> Settings:
     """Return the settings of every process."""
-    return Settings(_env_file=None, workers=workers, demo=False, admin_username=ADMIN, admin_password=ADMIN_PASSWORD)  # type: ignore[call-arg, arg-type]
+    return Settings(_env_file=None, workers=workers, demo=False, admin_username=ADMIN, admin_password=ADMIN_PASSWORD)
 
 
 class Engines:
@@ -75,15 +75,25 @@ class Engines:
                 self.attempts[row["id"]] = row["attempt"]
             elif what == "attempt":
                 if row["attempt"] != self.attempts[row["id"]] + 1:
-                    world.violated("I1", f"the attempt of {row['id']} went from {self.attempts[row['id']]} to {row['attempt']}")
+                    world.violated(
+                        "I1", f"the attempt of {row['id']} went from {self.attempts[row['id']]} to {row['attempt']}"
+                    )
                 self.attempts[row["id"]] = row["attempt"]
             elif what == "verdict":
                 if key in self.verdicts:
-                    world.violated("I1", f"{row['id']}:{row['attempt']} got {self.verdicts[key]} and then {row['verdict']}")
+                    world.violated(
+                        "I1", f"{row['id']}:{row['attempt']} got {self.verdicts[key]} and then {row['verdict']}"
+                    )
                 if row["fencing"] != row["newest"]:
-                    world.violated("I3", f"{row['id']}:{row['attempt']} was judged with fencing {row['fencing']}, {row['newest']} is the newest")
+                    world.violated(
+                        "I3",
+                        f"{row['id']}:{row['attempt']} was judged with fencing {row['fencing']}, {row['newest']} is the newest",
+                    )
                 if row["attempt"] != self.attempts[row["id"]]:
-                    world.violated("I3", f"{row['id']}: attempt {row['attempt']} was judged, {self.attempts[row['id']]} is the newest")
+                    world.violated(
+                        "I3",
+                        f"{row['id']}: attempt {row['attempt']} was judged, {self.attempts[row['id']]} is the newest",
+                    )
                 self.verdicts[key] = row["verdict"]
             else:
                 world.violated("I1", f"{what}: {row['id']}:{row['attempt']} {row['verdict'] or ''}".rstrip())
@@ -117,7 +127,7 @@ class Cluster:
 
     async def stop(self) -> None:
         """End all processes in good order, gateways first."""
-        self.world.is_over = True
+        self.world.ended.set()
         for role in (Role.GATEWAY, Role.JUDGE, Role.LEADERBOARD, Role.CORE):
             async with trio.open_nursery() as nursery:
                 for machine in self.of(role):

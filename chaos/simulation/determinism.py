@@ -93,7 +93,9 @@ class _Steps(trio.abc.Instrument):
         clock = self._clock
         clock.steps += 1
         if clock.steps > STEPS_MOST and not clock.is_stopped:
-            text = f"at {clock.elapsed_s:.3f} s tasks took {STEPS_MOST} steps without an end, the last one {task.name!r}"
+            text = (
+                f"at {clock.elapsed_s:.3f} s tasks took {STEPS_MOST} steps without an end, the last one {task.name!r}"
+            )
             clock.stop(Livelock(text))
 
 

@@ -63,7 +63,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 def options(seed: int) -> Options:
     """Return what a seed stands for: a subset of the faults and the size of everything."""
-    rng = random.Random(f"options {seed}")  # noqa: S311 - the whole point is that it can be repeated
+    rng = random.Random(f"options {seed}")
     luck = rng.random()
     share = 0.0 if luck < 0.04 else 1.0 if luck > 0.96 else rng.choice((0.1, 0.25, 0.25, 0.5))
     faults = tuple(fault for fault in Fault if rng.random() < share)

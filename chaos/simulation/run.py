@@ -208,9 +208,7 @@ async def _unrest(cluster: Cluster, workload: Workload) -> list[str]:
     for machine in cluster.machines.values():
         if not machine.up.is_set():
             found.append(f"{machine.name} is not up")
-        for mailbox in machine.mailboxes:
-            if mailbox.statistics().depth:
-                found.append(f"{machine.name}: {mailbox!r}")
+        found += [f"{machine.name}: {mailbox!r}" for mailbox in machine.mailboxes if mailbox.statistics().depth]
     if not found:
         found += [str(each) for each in await _boards(cluster, workload)]
     return found
@@ -222,7 +220,7 @@ async def _boards(cluster: Cluster, workload: Workload) -> list[Violation]:
     boards = Boards(engines.redis, world.wall)
     if await boards.contest_version(CONTEST) is None:
         return [Violation("I4", "there is no board")] if workload.boards else []
-    found = await boards_are_the_fold(boards, Log(engines.database), CONTEST)  # type: ignore[arg-type]
+    found = await boards_are_the_fold(boards, Log(engines.database), CONTEST)
     for machine in cluster.of(Role.GATEWAY):
         try:
             answer = await workload.admin.request("GET", f"/api/v1/leaderboard/{CONTEST}", at=machine)

@@ -14,7 +14,6 @@ from chaos.simulation.front import Answer, ConnectionFailed
 from chaos.simulation.neighbours.judging import verdict_of
 from chaos.simulation.neighbours.rpc import SimulatedRpc
 from chaos.simulation.world import EPOCH_MS, Link, World
-
 from contracts.messages import (
     AttachProblem,
     ContestSettings,
@@ -30,9 +29,13 @@ from contracts.verdicts import Verdict
 CONTEST = "contest"
 PROBLEMS = ("pa", "pb", "pc")
 HOUR_MS = 3_600_000
-SUMMARY = b'{"title":"Sum","statement_html":"","statement_source":"","samples":[],"time_limit_ms":1000,"memory_limit_kb":65536,"output_limit_kb":64,"tests_total":3}'
+SUMMARY = (
+    b'{"title":"Sum","statement_html":"","statement_source":"","samples":[],"time_limit_ms":1000,"memory_limit_kb":65536,'
+    b'"output_limit_kb":64,"tests_total":3}'
+)
 VERDICTS = (Verdict.AC, Verdict.AC, Verdict.AC, Verdict.WA, Verdict.WA, Verdict.TLE, Verdict.RTE, Verdict.CE)
 RETRY_S = (0.2, 2.5)
+UNDERSTOOD = (409, 422, 429)  # besides 5xx, which the browser looks at
 
 
 class Sent(msgspec.Struct):
@@ -97,7 +100,13 @@ class Workload:
         ]
         requests += [
             ImportProblem(
-                problem_id=problem, slug=problem, title=problem, digest="d", package=b"p", summary=SUMMARY, imported_by=root
+                problem_id=problem,
+                slug=problem,
+                title=problem,
+                digest="d",
+                package=b"p",
+                summary=SUMMARY,
+                imported_by=root,
             )
             for problem in PROBLEMS
         ]
@@ -159,7 +168,7 @@ class Workload:
             if answer is not None and answer.status == 202:
                 self._accepted(sent, answer.json()["submission_id"])
                 return
-            if answer is not None and answer.status not in (409, 422, 429, 503, 504):
+            if answer is not None and answer.status not in UNDERSTOOD and answer.status < 500:
                 self.world.violated("I8", f"{sent.key} was answered {answer.status}: {answer.body[:200]!r}")
                 return
             if answer is not None and answer.status in (409, 422):
@@ -172,7 +181,9 @@ class Workload:
 
     def _accepted(self, sent: Sent, submission_id: str) -> None:
         if sent.submission_id and sent.submission_id != submission_id:
-            self.world.violated("I1", f"one key, two submissions: {sent.submission_id} and {submission_id} for {sent.key}")
+            self.world.violated(
+                "I1", f"one key, two submissions: {sent.submission_id} and {submission_id} for {sent.key}"
+            )
         sent.submission_id = submission_id
         if submission_id not in self.cluster.engines.attempts:
             self.world.violated("I1", f"{submission_id} was acknowledged and is not committed")
@@ -190,7 +201,7 @@ class Workload:
     async def _follow(self, browser: Browser, sent: Sent) -> None:
         """Watch one's submission until it has its verdict, again when the stream breaks or on a whim."""
         work, last_id = self.world.work, ""
-        while not self.world.is_over:
+        while not self.world.ended.is_set():
             try:
                 async with browser.stream(f"/api/v1/submissions/{sent.submission_id}/stream", last_id) as events:
                     with trio.move_on_after(work.uniform(1.0, 30.0)):
@@ -207,7 +218,9 @@ class Workload:
     def _told(self, sent: Sent, event: Event) -> None:
         key = (sent.submission_id, event.data["attempt"])
         if self.cluster.engines.verdicts.get(key) != event.data["verdict"]:
-            self.world.violated("I1", f"{key} was told as {event.data['verdict']} and is {self.cluster.engines.verdicts.get(key)}")
+            self.world.violated(
+                "I1", f"{key} was told as {event.data['verdict']} and is {self.cluster.engines.verdicts.get(key)}"
+            )
         sent.last_seen = event.data["verdict"]
 
     async def _staff(self) -> None:
@@ -216,7 +229,9 @@ class Workload:
         for _ in range(work.choice((0, 0, 1, 2))):
             await trio.sleep(work.uniform(1.0, world.options.hurt_s))
             known = [each.submission_id for each in self.sent if each.submission_id]
-            selector = {"contest_id": CONTEST} if work.random() < 0.3 or not known else {"submission_id": work.choice(known)}
+            selector = (
+                {"contest_id": CONTEST} if work.random() < 0.3 or not known else {"submission_id": work.choice(known)}
+            )
             answer = await self._try(self.admin, "POST", "/api/v1/rejudgings", selector)
             if answer is not None and answer.status == 202:
                 world.saw("rejudged")
@@ -226,7 +241,7 @@ class Workload:
         world, work = self.world, self.world.work
         browser = Browser(world, self.cluster, name)
         board = self.boards[name] = Board()
-        while not world.is_over:
+        while not world.ended.is_set():
             try:
                 # Coming back with what one had last, or as a fresh page.
                 if work.random() < 0.3:
@@ -250,12 +265,16 @@ class Workload:
         epoch, _, version = event.id.rpartition(":")
         if event.data["version"] != int(version):
             world.violated("I5", f"{name}: event {event.id} carries version {event.data['version']}")
-        if int(version) < board.version or (int(version) == board.version and event.name == "update" and epoch == board.epoch):
+        if int(version) < board.version or (
+            int(version) == board.version and event.name == "update" and epoch == board.epoch
+        ):
             world.violated("I5", f"{name}: {event.name} {event.id} came after version {board.version}")
         if event.name == "snapshot":
             board.rows = {row["user_id"]: row for row in event.data["rows"]}
         elif epoch != board.epoch or int(version) != board.version + 1:
-            world.violated("I5", f"{name}: update {event.id} came upon {board.epoch}:{board.version}, a gap that nobody told of")
+            world.violated(
+                "I5", f"{name}: update {event.id} came upon {board.epoch}:{board.version}, a gap that nobody told of"
+            )
         else:
             board.rows[event.data["row"]["user_id"]] = event.data["row"]
         board.epoch, board.version, board.event_id = epoch, int(version), event.id
@@ -263,5 +282,3 @@ class Workload:
 
 def _token(name: str) -> str:
     return f"cw_{name}_simulated"
-
-

@@ -49,10 +49,10 @@ class World:
         self.clock = clock
         self.wall = Wall(clock)
         self.trace = Trace(lambda: clock.elapsed_s, is_kept=is_kept)
-        self.chance = random.Random(f"faults {options.seed}")  # noqa: S311
-        self.work = random.Random(f"workload {options.seed}")  # noqa: S311
+        self.chance = random.Random(f"faults {options.seed}")
+        self.work = random.Random(f"workload {options.seed}")
         self.is_hurting = False
-        self.is_over = False
+        self.ended = trio.Event()
         self.sometimes: Counter[str] = Counter()
         self.violations: list[Violation] = []
         self.broken = trio.Event()
@@ -69,6 +69,9 @@ class World:
     def violated(self, invariant: str, detail: str) -> None:
         """Note that a promise was broken; the first one ends the run."""
         self.note(Violation(invariant, detail))
+
+    def say_nothing(self, text: str) -> None:
+        """Take what a process would print."""
 
     def note(self, violation: Violation) -> None:
         """Note a violation that a check found."""
@@ -93,7 +96,7 @@ class World:
 
     def rng(self, name: str) -> random.Random:
         """Return a source of chance of its own, so that what one part draws does not move another's."""
-        return random.Random(f"{name} {self.options.seed}")  # noqa: S311
+        return random.Random(f"{name} {self.options.seed}")
 
     # ---- the network -------------------------------------------------------------------------------------------------
 

@@ -112,9 +112,9 @@ class _Delivery:
     async def _is_sent(self, what: str) -> bool:
         await self._link.there(f"{what} {self.message.message_id}")
         if self._world.strikes(Fault.LOST_ACK, 0.1):
-            self._world.trace(self._link.machine.name, f"✗ {what} {self.message.message_id} is lost, and its connection")
+            self._world.trace(
+                self._link.machine.name, f"✗ {what} {self.message.message_id} is lost, and its connection"
+            )
             self._broker.break_connection()
             return False
         return True
-
-

@@ -28,7 +28,7 @@ class SimulatedRedis:
 
     async def call(self, *words: RedisValue) -> RedisReply:
         """Run one command."""
-        what = f"{words[0]} {words[1] if len(words) > 1 else ''!s}"
+        what = " ".join(str(word) for word in words[:2])
         await self._link.there(what)
         reply = await self._engine.call(*words)
         await self._link.back(what)
