@@ -78,6 +78,7 @@ class Listener:
         """Listen first, then ask for a full scan: whatever was committed before cannot be missed."""
         async with self.database.listen(CHANNEL) as wakeups:
             ctx.ready()
+            # buggify at listener.listening
             while True:
                 # Full: a scan is waiting already, and it will see these rows as well. Closed: the relay scans when it is started again.
                 with suppress(MailboxFull, MailboxClosed):
@@ -116,11 +117,14 @@ class Relay:
         is_crowded = (await self.broker.depth(SUBMISSION_QUEUE.name)).ready >= CROWDED
         least = Priority.PRACTICE if is_crowded else Priority.REJUDGE
         rows = await claim(self.database, self.clock.now_ms(), BATCH_MOST, least)
+        # buggify at relay.claimed
         errors: dict[str, CodeWarzError] = {}
         async with trio.open_nursery() as nursery:
             for row in rows:
                 nursery.start_soon(self._publish, row, errors, name=f"publish {row['id']}")
+        # buggify at relay.published
         await self._mark([row["id"] for row in rows if row["id"] not in errors])
+        # buggify at relay.marked
         await self._postpone([(row, errors[row["id"]]) for row in rows if row["id"] in errors])
         for error in errors.values():
             if isinstance(error, Unavailable):

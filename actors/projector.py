@@ -133,6 +133,7 @@ class Projector:
         """Apply what a verdict changes, and tell whoever watches the submission."""
         if judged.change is not None:
             await self._change(judged.change)
+        # buggify at projector.applied
         step = Progress(
             submission_id=judged.submission_id,
             attempt=judged.attempt,
@@ -181,6 +182,7 @@ class Projector:
                     raise NotFound("no such contest")
                 names, entries = await self.log.names(contest_id), await self.log.entries(contest_id)
                 epoch = make_id(self.clock.now_ms(), self.rng)
+                # buggify at projector.folded
                 if await self.boards.load(contest, view, names, entries, writes=writes, epoch=epoch):
                     break
             else:
@@ -227,6 +229,7 @@ class VerdictIntake:
             await trio.sleep(min(PAUSE_FIRST_S * 2**delivery.delivery_count, PAUSE_CAP_S))
             await delivery.nack()
         else:
+            # buggify at verdicts.applied
             await delivery.ack()
 
     async def _apply(self, event: BoardEvent) -> None:

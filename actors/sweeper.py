@@ -150,6 +150,7 @@ class Sweeper:
             request = JudgeRequested(submission_id=row["id"], attempt=row["attempt"])
             verdict = judge_error(request, row["fencing"], "sweeper", f"{row['fencing']} judges died of it")
             await self._attempt(row["id"], partial(self.rpc.call, "core", verdict, timeout=CORE_TIMEOUT_S))
+        # buggify at sweeper.found
         return await self._publish_again([row for row in lost if row["fencing"] < STARTS_MOST])
 
     async def _publish_again(self, rows: list[Row]) -> int:

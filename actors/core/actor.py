@@ -81,12 +81,14 @@ class Core:
                     answers.append((delivery, await self._answer(desk, delivery.message, alone)))
                 if len(answers) == 1 and isinstance(answers[0][1], CodeWarzError):
                     raise answers[0][1]  # alone in its transaction: undo it
+                # buggify at core.before_commit
         except CodeWarzError as error:
             if len(batch) > 1:
                 _log.warning("commit_failed", requests=len(batch), error=error.detail)
             for delivery in batch:
                 delivery.fail(error)
             return
+        # buggify at core.committed
         for delivery, answer in answers:
             if isinstance(answer, CodeWarzError):
                 delivery.fail(answer)

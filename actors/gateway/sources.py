@@ -61,6 +61,7 @@ class BoardSource(Source[Client]):
     async def begin(self) -> bytes:
         """Replay what the client missed, or send a snapshot."""
         self._topic.clients.add(self.client)
+        # buggify at stream.subscribed
         if self._last_event is None:
             return await self.picture()
         missed = self._topic.replay(*self._last_event)

@@ -183,6 +183,7 @@ class BoardTopic:
             if self.epoch is None:
                 self._rules = await rules()  # they may have changed while nobody could tell us
             page = await boards.page(self.contest_id, self.view, limit=SNAPSHOT_ROWS)
+            # buggify at stream.read
             if page is None or page.version < self._floor:
                 raise Unavailable("The board is being built; come again in a moment.", retry_after_s=1)
             if self.epoch is None:

@@ -83,6 +83,7 @@ class Intake:
             _log.error("request_set_aside", submission=request.submission_id, error=error.detail)
             await delivery.reject()
             return
+        # buggify at intake.settled
         await (delivery.ack() if outcome is Outcome.SETTLED else delivery.nack())
 
     async def _ask_until_clear(self, request: JudgeRequested) -> Outcome:

@@ -68,6 +68,7 @@ async def held(redis: Redis, submission_id: str, attempt: int, owner: str) -> As
     Without an answer from Redis for TTL_S the lease counts as lost: by then somebody else may have it.
     """
     lease = await acquire(redis, submission_id, attempt, owner)
+    # buggify at lease.acquired
     lost = False
     error: Exception | None = None
 

@@ -120,7 +120,9 @@ class Worker:
 
     async def _attempt(self, work: Work, owner: str) -> None:
         started = trio.current_time()
+        # buggify at judge.got_work
         judgement = await self._in_sandbox(work)
+        # buggify at judge.judged
         verdict = PersistVerdict(
             submission_id=work.submission_id,
             attempt=work.attempt,
@@ -134,6 +136,7 @@ class Worker:
             judge_error=judgement.judge_error,
         )
         judged = await ask_core(self.rpc, verdict)
+        # buggify at judge.persisted
         if judged is not None:
             await self._update_leaderboard(judged)
         took_s = trio.current_time() - started

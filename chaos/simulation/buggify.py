@@ -1,6 +1,6 @@
 """Points in our own code where a simulation may hurt it.
 
-A point is a comment, ``# buggify: name``, on a line of its own inside an ``async def``. Outside of simulation it is that comment and nothing else. In a
+A point is a comment, ``# buggify at name``, on a line of its own inside an ``async def``. Outside of simulation it is that comment and nothing else. In a
 simulation ``install`` has the modules compiled with ``await point("name")`` in its place, on the same line, before any of them is imported; what
 happens there is up to the world that ``here`` says: nothing, a pause, a crash of the actor or the death of its process.
 """
@@ -15,7 +15,7 @@ from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import CodeType, ModuleType
 
 PACKAGES = ("actors", "contracts", "edge", "supervisor")
-_POINT = re.compile(r"^([ \t]+)# buggify: ([a-z_.]+)[ \t]*$", re.MULTILINE)
+_POINT = re.compile(r"^([ \t]+)# buggify at ([a-z_.]+)[ \t]*$", re.MULTILINE)
 
 found: dict[str, str] = {}
 """The points of the modules that were imported so far, and the module of each."""
@@ -41,7 +41,7 @@ class _Loader(SourceFileLoader):
     def get_code(self, fullname: str) -> CodeType | None:
         """Compile afresh where there is a point: the cached bytecode has none."""
         source = self.get_source(fullname) or ""
-        if "# buggify: " not in source:
+        if "# buggify at " not in source:
             return super().get_code(fullname)
         for _, name in _POINT.findall(source):
             if found.setdefault(name, fullname) != fullname:

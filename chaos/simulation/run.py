@@ -13,7 +13,7 @@ from actors.outbox import QUEUES
 from actors.projector import Log
 from actors.system import Role
 from chaos.invariants import Violation, boards_are_the_fold, outbox_published, streams_are_current, submissions_judged
-from chaos.simulation import buggify
+from chaos.simulation import buggify, knobs
 from chaos.simulation.cluster import Cluster, running
 from chaos.simulation.determinism import Deadlock, DiscreteClock, Livelock, Overdue, simulate
 from chaos.simulation.faults import Fault, Options
@@ -59,6 +59,7 @@ def run(options: Options, *, is_kept: bool = False, scenario: Scenario | None = 
     async def main(clock: DiscreteClock) -> None:
         world = World(options, clock, is_kept=is_kept)
         worlds.append(world)
+        world.trace("run", f"knobs {turned}")
         buggify.set_world(_Points(world).come)
         try:
             await _live(world, healed, scenario)
@@ -67,7 +68,8 @@ def run(options: Options, *, is_kept: bool = False, scenario: Scenario | None = 
 
     error: Exception | None = None
     try:
-        simulate(main, seed=options.seed, most_s=MOST_S)
+        with knobs.turned(options) as turned:
+            simulate(main, seed=options.seed, most_s=MOST_S)
     except (Deadlock, Livelock, Overdue) as stopped:
         error = stopped
     world = worlds[0]

@@ -135,6 +135,7 @@ async def _send(call: Call, body: NewSubmission | NewRun, kind: Kind, stdin: str
         correlation_id=call.correlation_id,
     )
     accepted = await services.rpc.call("core", request, timeout=SUBMIT_TIMEOUT_S)
+    # buggify at gateway.accepted
     _log.info("accepted", submission=accepted.submission_id, kind=kind, replayed=accepted.replayed)
     return accepted
 
