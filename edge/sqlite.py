@@ -88,6 +88,10 @@ class SqliteDatabase:
             await self._reader.close()
             await self._writer.close()
 
+    async def content(self) -> bytes:
+        """Return the whole database, as it is committed, as the bytes of a file."""
+        return await self._read(Connection.content)
+
     def _open_readers(self) -> list[Connection]:
         return [Connection(self.path, synchronous=self._synchronous, is_reader=True) for _ in range(self._reader_count)]
 

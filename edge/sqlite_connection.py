@@ -211,6 +211,14 @@ class Connection:
         self._marks.clear()
         return taken
 
+    def content(self) -> bytes:
+        """Return the whole database as the bytes of its file."""
+        return self._raw.serialize()
+
+    def restore(self, content: bytes) -> None:
+        """Become a copy of what ``content`` returned; only for ``:memory:``."""
+        self._raw.deserialize(content)
+
     def interrupt(self) -> None:
         """Stop the running statement, from any thread."""
         self._raw.interrupt()

@@ -67,7 +67,7 @@ class Browser:
                     sum(map(len, pieces))
                 ):
                     raise ConnectionFailed(f"{what}: the answer broke off")
-                await trio.sleep(world.work.uniform(*WAN_S))
+                await world.clock.sleep(world.work.uniform(*WAN_S))
                 if world.strikes(Fault.AMBIGUOUS, 0.03):
                     world.trace(self.name, f"✗ {what}: the answer was lost")
                     raise ConnectionFailed(f"{what}: the answer was lost")
@@ -103,7 +103,7 @@ class Browser:
         given = self._headers | headers
         if content:
             given |= {"Content-Type": "application/json", "Content-Length": str(len(content))}
-        await trio.sleep(world.work.uniform(*WAN_S))
+        await world.clock.sleep(world.work.uniform(*WAN_S))
         if machine.front is None or world.is_cut(self.name, machine.name) or world.strikes(Fault.ERROR, 0.01):
             raise ConnectionFailed(f"{machine.name} cannot be reached")
         exchange = Exchange(method, path, given, content, "192.0.2.1")
@@ -118,7 +118,7 @@ class Browser:
         waiting = b""
         async for piece in exchange.chunks:
             if world.strikes(Fault.SLOW_CONSUMER, 0.1):
-                await trio.sleep(world.work.uniform(0.5, 20.0))
+                await world.clock.sleep(world.work.uniform(0.5, 20.0))
             waiting += piece
             *events, waiting = waiting.split(b"\n\n")
             for text in events:

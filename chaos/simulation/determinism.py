@@ -16,6 +16,8 @@ import gc
 import math
 import os
 from collections.abc import Awaitable, Callable
+from functools import cache
+from heapq import heappop, heappush
 from typing import NoReturn, TypeVar, cast
 
 import trio
@@ -41,6 +43,20 @@ class Overdue(Exception):
     """The run has used up its simulated time."""
 
 
+class _Timer:
+    """Somebody who sleeps until ``at``; ``task`` None when it was cancelled."""
+
+    __slots__ = ("at", "number", "task")
+
+    def __init__(self, at: float, number: int, task: trio.lowlevel.Task) -> None:
+        self.at = at
+        self.number = number
+        self.task: trio.lowlevel.Task | None = task
+
+    def __lt__(self, other: _Timer) -> bool:
+        return (self.at, self.number) < (other.at, other.number)
+
+
 class DiscreteClock(trio.abc.Clock):
     """Time that stands still while anything can run and then jumps to the next deadline; it calls ``stop`` when there is nowhere to jump to."""
 
@@ -50,6 +66,8 @@ class DiscreteClock(trio.abc.Clock):
         self.is_stopped = False  # or ended: there is nothing to jump for any more
         self._until = START_S + most_s
         self._stop = stop
+        self._timers: list[_Timer] = []
+        self._timers_made = 0
 
     def start_clock(self) -> None:
         """Nothing to start."""
@@ -67,7 +85,12 @@ class DiscreteClock(trio.abc.Clock):
         """Jump: Trio asks only when no task can run."""
         if self.is_stopped:
             return 0.0
-        if deadline == math.inf:
+        timers = self._timers
+        while timers and timers[0].task is None:
+            heappop(timers)
+        if timers and timers[0].at <= deadline and timers[0].at <= self._until:
+            self._fire(timers[0].at)
+        elif deadline == math.inf:
             self.stop(Deadlock(f"at {self.elapsed_s:.3f} s every task waits for another, and no deadline is left"))
         elif deadline > self._until:
             self.stop(Overdue(f"not at rest after {self._until - START_S:g} simulated seconds"))
@@ -75,6 +98,28 @@ class DiscreteClock(trio.abc.Clock):
             self.now = deadline
             self.steps = 0
         return 0.0
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep as ``trio.sleep`` does, for a fifth of its price: no cancel scope is made. Only for the world's own waiting."""
+        self._timers_made += 1
+        timer = _Timer(self.now + seconds, self._timers_made, trio.lowlevel.current_task())
+        heappush(self._timers, timer)
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            timer.task = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+    def _fire(self, at: float) -> None:
+        """Jump, and wake all whose time has come."""
+        self.now = max(self.now, at)
+        self.steps = 0
+        timers = self._timers
+        while timers and timers[0].at <= self.now:
+            timer = heappop(timers)
+            if timer.task is not None:
+                trio.lowlevel.reschedule(timer.task)
 
     def stop(self, why: Exception) -> None:
         """End the run with ``why``."""
@@ -127,7 +172,7 @@ def simulate(main: Callable[[DiscreteClock], Awaitable[T]], *, seed: int, most_s
     was_allowed, shuffled = trio_run._ALLOW_DETERMINISTIC_SCHEDULING, trio_run._r.getstate()
     trio_run._r.seed(seed)
     trio_run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]
-    gc.collect()
+    _tidy()
     gc.disable()  # what it collects may have a finalizer, and when it comes depends on what this process did before
     try:
         result = trio.run(guarded, clock=clock, instruments=[_Steps(clock)])
@@ -142,6 +187,18 @@ def simulate(main: Callable[[DiscreteClock], Awaitable[T]], *, seed: int, most_s
     if stopped:
         raise stopped[0]
     return cast("T", result)
+
+
+@cache
+def _set_aside() -> None:
+    """Keep what is there before the first run, modules above all, out of every later collection."""
+    gc.collect()
+    gc.freeze()
+
+
+def _tidy() -> None:
+    _set_aside()
+    gc.collect()
 
 
 def waiting_tasks() -> str:

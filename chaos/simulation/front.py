@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import trio
 
+from actors.gateway.app import make_app
+from actors.gateway.services import Services
 from chaos.simulation.world import World
 from supervisor.context import Context
 
@@ -97,6 +100,49 @@ class Exchange:
         """The client leaves."""
         self._gone.set()
         self.chunks.close()
+
+
+class Stand:
+    """Stands for an object that changes from life to life, in an application that is made once and used in all of them."""
+
+    __slots__ = ("_for",)
+
+    def __init__(self) -> None:
+        self._for: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._for, name)
+
+    def become(self, now: Any) -> None:
+        """Stand for ``now`` from here on."""
+        self._for = now
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Call it."""
+        return self._for(*arguments)
+
+
+class Booth:
+    """A gateway's application. Making one takes as long as thirty submissions, so a process that dies leaves it to its successor: it keeps nothing."""
+
+    def __init__(self) -> None:
+        self._stands: dict[str, Any] = {field.name: Stand() for field in fields(Services) if field.name in CHANGING}
+        self.app: Any = None
+
+    def opened(self, services: Services) -> Any:
+        """Return the application with these services in it."""
+        for name, stand in self._stands.items():
+            stand.become(getattr(services, name))
+        if self.app is None:
+            self.app = make_app(replace(services, **self._stands))
+        return self.app
+
+
+booths: dict[str, Booth] = {}
+"""The applications by gateway, for every run of this interpreter."""
+
+# What of the services belongs to one life of a process.
+CHANGING = ("database", "redis", "rpc", "clock", "rng", "hub", "is_ready", "limiter")
 
 
 class Front:

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from actors.gateway.app import make_app
 from actors.gateway.services import Services
 from actors.gateway.sse import Hub
 from actors.system import Edge, Neighbours, Role, build
 from chaos.simulation.determinism import strike
 from chaos.simulation.faults import Fault
-from chaos.simulation.front import Front
+from chaos.simulation.front import Booth, Front, booths
 from chaos.simulation.neighbours import broker, database, redis
 from chaos.simulation.neighbours.judging import SimulatedJudging
 from chaos.simulation.neighbours.rpc import SimulatedRpc
@@ -210,7 +209,7 @@ class Machine:
                 render_metrics=lambda: b"",
                 is_ready=lambda: True,
             )
-            self.front = Front(world, self, make_app(services))
+            self.front = Front(world, self, booths.setdefault(self.name, Booth()).opened(services))
             gateway = (Actor("sse_hub", hub.run), Actor("http", self.front.run, grace_s=3.0))
         spec = build(
             engines.settings,

@@ -44,7 +44,7 @@ class Nemesis:
     async def _again_and_again(self, fault: Fault, mean_s: float, strike: Callable[[], Awaitable[None]]) -> None:
         world = self._world
         while True:
-            await trio.sleep(world.chance.expovariate(world.options.intensity / mean_s))
+            await world.clock.sleep(world.chance.expovariate(world.options.intensity / mean_s))
             await strike()
             if fault not in (Fault.ACTOR_CRASH, Fault.OPERATOR):
                 world.saw(fault)
@@ -76,7 +76,7 @@ class Nemesis:
     async def _give_up_on(self, machine: Machine, for_s: float) -> None:
         """The broker misses a heartbeat, and gives the messages to others; the process may believe for a while that it still has them."""
         wait_s = self._world.chance.uniform(0.5, 8.0)
-        await trio.sleep(min(wait_s, for_s))
+        await self._world.clock.sleep(min(wait_s, for_s))
         if self._world.is_cut(machine.name, "broker"):
             machine.break_connections()
 
@@ -119,7 +119,7 @@ class Nemesis:
                 await tree.restart(path)
             else:
                 await (tree.stop(path) if what == "stop" else tree.drain(path))
-                await trio.sleep(chance.uniform(0.1, 8.0))
+                await world.clock.sleep(chance.uniform(0.1, 8.0))
                 await tree.start(path)
         except SupervisorError as error:
             world.trace(machine.name, f"operator was told: {error}")

@@ -14,7 +14,7 @@ from actors.projector import Log
 from actors.system import Role
 from chaos.invariants import Violation, boards_are_the_fold, outbox_published, streams_are_current, submissions_judged
 from chaos.simulation import buggify, knobs
-from chaos.simulation.cluster import Cluster, running
+from chaos.simulation.cluster import Cluster, running, template
 from chaos.simulation.determinism import Deadlock, DiscreteClock, Livelock, Overdue, simulate
 from chaos.simulation.faults import Fault, Options
 from chaos.simulation.front import ConnectionFailed
@@ -68,6 +68,7 @@ def run(options: Options, *, is_kept: bool = False, scenario: Scenario | None = 
 
     error: Exception | None = None
     try:
+        template()  # made in a run of its own, the first time
         with knobs.turned(options) as turned:
             simulate(main, seed=options.seed, most_s=MOST_S)
     except (Deadlock, Livelock, Overdue) as stopped:
@@ -113,7 +114,7 @@ class _Points:
             raise SimulatedCrash(name)
         else:
             world.trace(machine.name, f"pauses at {name}")
-            await trio.sleep(world.chance.expovariate(1.0))
+            await world.clock.sleep(world.chance.expovariate(1.0))
 
 
 async def _live(world: World, healed: list[float], scenario: Scenario | None) -> None:
@@ -141,7 +142,7 @@ async def _hurt(world: World, cluster: Cluster, workload: Workload, scenario: Sc
             await scenario(cluster, workload)
         else:
             nursery.start_soon(Nemesis(world, cluster).run, name="nemesis")
-            await trio.sleep(world.options.hurt_s)
+            await world.clock.sleep(world.options.hurt_s)
         nursery.cancel_scope.cancel()
 
 
@@ -160,7 +161,7 @@ async def _recover(world: World, cluster: Cluster, workload: Workload, healed: l
         if trio.current_time() - began > HEALED_S:
             world.violated("I9", f"not at rest {HEALED_S:g} s after the healing: {'; '.join(reasons)}")
             return
-        await trio.sleep(LOOK_S)
+        await world.clock.sleep(LOOK_S)
         reasons = await _unrest(cluster, workload)
     healed.append(trio.current_time() - began)
     world.trace("run", "at rest")
@@ -173,7 +174,7 @@ async def _as_it_was(world: World, cluster: Cluster) -> None:
     for machine in cluster.machines.values():
         with trio.move_on_after(30):
             while machine.tree is None or not machine.up.is_set():
-                await trio.sleep(LOOK_S)
+                await world.clock.sleep(LOOK_S)
         tree = machine.tree
         if tree is None:
             continue

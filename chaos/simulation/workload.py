@@ -84,7 +84,7 @@ class Workload:
         rpc = SimulatedRpc(self.cluster.engines.exchange, Link(self.world, core, "setup"))
         rows = await self.cluster.engines.database.fetch("SELECT id FROM users WHERE username = $1", ADMIN)
         while not rows:
-            await trio.sleep(0.1)
+            await self.world.clock.sleep(0.1)
             rows = await self.cluster.engines.database.fetch("SELECT id FROM users WHERE username = $1", ADMIN)
         root = rows[0]["id"]
         options = self.world.options
@@ -125,7 +125,7 @@ class Workload:
         while True:  # judges announce their languages; before that a form would offer none
             if await self.cluster.engines.redis.call("EXISTS", "judge:languages:"):
                 return
-            await trio.sleep(0.1)
+            await self.world.clock.sleep(0.1)
 
     # ---- during the contest ------------------------------------------------------------------------------------------
 
@@ -150,7 +150,7 @@ class Workload:
         browser = Browser(world, self.cluster, name, _token(name))
         async with trio.open_nursery() as nursery:
             for number in range(many):
-                await trio.sleep(work.uniform(0.0, world.options.hurt_s / max(1, many)))
+                await world.clock.sleep(work.uniform(0.0, world.options.hurt_s / max(1, many)))
                 sent = Sent(f"{name}-{number}", name, f"{work.choice(VERDICTS)} {name} {number}")
                 self.sent.append(sent)
                 problem = work.choice(PROBLEMS)
@@ -177,7 +177,7 @@ class Workload:
                     self.world.violated("I1", f"{sent.key} is refused for ever: {answer.status} {answer.body[:300]!r}")
                     return
             self.world.saw("submission_retried")
-            await trio.sleep(self.world.work.uniform(*RETRY_S))
+            await self.world.clock.sleep(self.world.work.uniform(*RETRY_S))
 
     def _accepted(self, sent: Sent, submission_id: str) -> None:
         if sent.submission_id and sent.submission_id != submission_id:
@@ -213,7 +213,7 @@ class Workload:
                 self.world.saw("submission_reloaded")
             except ConnectionFailed:
                 pass
-            await trio.sleep(work.uniform(*RETRY_S))
+            await self.world.clock.sleep(work.uniform(*RETRY_S))
 
     def _told(self, sent: Sent, event: Event) -> None:
         key = (sent.submission_id, event.data["attempt"])
@@ -227,7 +227,7 @@ class Workload:
         """Judge something again now and then."""
         world, work = self.world, self.world.work
         for _ in range(work.choice((0, 0, 1, 2))):
-            await trio.sleep(work.uniform(1.0, world.options.hurt_s))
+            await world.clock.sleep(work.uniform(1.0, world.options.hurt_s))
             known = [each.submission_id for each in self.sent if each.submission_id]
             selector = (
                 {"contest_id": CONTEST} if work.random() < 0.3 or not known else {"submission_id": work.choice(known)}
@@ -254,7 +254,7 @@ class Workload:
                 world.saw("stream_ended")
             except ConnectionFailed:
                 pass
-            await trio.sleep(work.uniform(*RETRY_S))
+            await self.world.clock.sleep(work.uniform(*RETRY_S))
 
     def _seen(self, name: str, board: Board, event: Event) -> None:
         world = self.world

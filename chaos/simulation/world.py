@@ -158,7 +158,7 @@ class Link:
         """Bring a request to the neighbour; raises EdgeLost when it does not arrive: nothing happened then."""
         world = self.world
         self._live(what)
-        await trio.sleep(world.latency_s())
+        await world.clock.sleep(world.latency_s())
         self._live(what)
         if world.is_cut(self.machine.name, self.neighbour):
             await self._stall(what)
@@ -174,7 +174,7 @@ class Link:
     async def back(self, what: str, *, ambiguous: float = 0.01, loss: float = 0.0) -> None:
         """Bring the answer back; raises EdgeLost when it is lost: the effect is there, and nobody knows."""
         world = self.world
-        await trio.sleep(world.latency_s())
+        await world.clock.sleep(world.latency_s())
         self._live(what)
         if world.is_cut(self.machine.name, self.neighbour):
             await self._stall(what)
@@ -189,7 +189,7 @@ class Link:
         world = self.world
         with trio.move_on_after(world.chance.uniform(*DETECT_S)):
             while world.is_cut(self.machine.name, self.neighbour):
-                await trio.sleep(0.1)
+                await world.clock.sleep(0.1)
             return
         self._fail(f"{what}: {self.neighbour} cannot be reached")
 

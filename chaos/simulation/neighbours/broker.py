@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
-import trio
-
 from chaos.simulation.faults import Fault
 from chaos.simulation.world import Link, World
 from contracts.ports import BrokerDelivery, BrokerMessage, Queue, QueueDepth
@@ -63,7 +61,7 @@ class SimulatedBroker:
 
     async def _arriving(self, deliveries: AsyncIterator[BrokerDelivery]) -> AsyncIterator[BrokerDelivery]:
         async for delivery in deliveries:
-            await trio.sleep(self._world.latency_s())
+            await self._world.clock.sleep(self._world.latency_s())
             if delivery.redelivered:
                 self._world.saw("redelivered")
             name = self._link.machine.name

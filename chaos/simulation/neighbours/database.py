@@ -61,10 +61,9 @@ class Engine(SqliteDatabase):
         self._writer = self._reader = InlineWorker(self.connection)
         return self
 
-    async def keep_history(self) -> None:
-        """Have every commit from now on tell what it did."""
-        for sql in HISTORY:
-            await self.execute(sql)
+    def fill(self, template: bytes) -> None:
+        """Begin with the content of another database that keeps history, and have every commit from now on tell what it did."""
+        self.connection.restore(template)
         self._seen = 0
 
     def read(self, sql: str, *parameters: Sql) -> list[Row]:
@@ -198,7 +197,7 @@ class _Wakeups:
         while True:
             if self._world.strikes(Fault.LISTEN_LOST, 0.1):
                 self._world.trace(self._link.machine.name, "LISTEN is dead, and nobody knows")
-                await trio.sleep(self._world.chance.uniform(*KEEPALIVE_S))
+                await self._world.clock.sleep(self._world.chance.uniform(*KEEPALIVE_S))
                 raise EdgeLost("the listening connection did not answer its keep-alive")
             with trio.move_on_after(1.0):
                 await self._wakeups.wait()
@@ -210,7 +209,7 @@ class _Wakeups:
         if self._engine.restarts != self._restarts:
             raise EdgeLost("the listening connection broke: the database was restarted")
         if self._world.is_cut(self._link.machine.name, NAME):
-            await trio.sleep(self._world.chance.uniform(*KEEPALIVE_S))
+            await self._world.clock.sleep(self._world.chance.uniform(*KEEPALIVE_S))
             raise EdgeLost("the listening connection did not answer its keep-alive")
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import trio
-
 from chaos.simulation.faults import Fault
 from chaos.simulation.world import World
 from contracts.life import State
@@ -80,17 +78,17 @@ class SimulatedJudging:
         dies_at = chance.randint(0, TESTS) if world.strikes(Fault.SANDBOX_DEATH, 0.15) else None
         hangs_at = chance.randint(0, TESTS) if world.strikes(Fault.SANDBOX_HANG, 0.08) else None
         await witness(State.COMPILING, None, TESTS)
-        await trio.sleep(chance.uniform(*COMPILE_S))
+        await world.clock.sleep(chance.uniform(*COMPILE_S))
         if verdict is Verdict.CE:
             return Judgement(verdict=verdict, compile_output="no")
         await witness(State.RUNNING, None, TESTS)
         results: list[TestResult] = []
         for number in range(1, TESTS + 1):
             if hangs_at == number - 1:
-                await trio.sleep(chance.uniform(*HANG_S))
+                await world.clock.sleep(chance.uniform(*HANG_S))
             if dies_at == number - 1:
                 return None
-            await trio.sleep(chance.uniform(*TEST_S))
+            await world.clock.sleep(chance.uniform(*TEST_S))
             is_last = number == TESTS
             result = TestResult(number, verdict if is_last else Verdict.AC, 1, 1, 1)
             results.append(result)
