@@ -1,0 +1,357 @@
+"""The mutations."""
+
+from __future__ import annotations
+
+from tests.simulation.mutations.trial import Mutation, Replace
+
+OUTBOX = "actors/outbox.py"
+INTAKE = "actors/judge/intake.py"
+WORKER = "actors/judge/worker.py"
+SUBMISSIONS = "actors/core/submissions.py"
+CORE = "actors/core/actor.py"
+SWEEPER = "actors/sweeper.py"
+PROJECTOR = "actors/projector.py"
+APPLY = "contracts/lua/board_apply.lua"
+LOAD = "contracts/lua/board_load.lua"
+TOPICS = "actors/gateway/topics.py"
+SOURCES = "actors/gateway/sources.py"
+HUB = "actors/gateway/sse.py"
+MAILBOX = "supervisor/mailbox.py"
+NODE = "supervisor/node.py"
+INCARNATION = "supervisor/incarnation.py"
+SYSTEM = "actors/system.py"
+
+MUTATIONS: tuple[Mutation, ...] = (
+    Mutation(
+        name="reply_before_commit",
+        breaks="core answers a request before its transaction is committed",
+        by=("I1",),
+        patch=(
+            Replace(
+                CORE,
+                "                    answers.append((delivery, await self._answer(desk, delivery.message, alone)))\n",
+                "                    answers.append((delivery, await self._answer(desk, delivery.message, alone)))\n"
+                "                for delivery, answer in answers:\n"
+                "                    if not isinstance(answer, CodeWarzError):\n"
+                "                        delivery.reply(answer)\n",
+            ),
+        ),
+        caught_by=0,
+    ),
+    Mutation(
+        name="ack_before_judging",
+        breaks="the judges' intake acknowledges a request and only then has it judged",
+        by=("I1", "I9"),
+        patch=(
+            Replace(
+                INTAKE,
+                "            outcome = await self._ask_until_clear(request)\n",
+                "            await delivery.ack()\n            await self._ask_until_clear(request)\n            return\n",
+            ),
+        ),
+        caught_by=0,
+    ),
+    Mutation(
+        name="ack_before_projection",
+        breaks="the verdict intake acknowledges an event and only then has it applied to the board",
+        by=("I4", "I9"),
+        patch=(
+            Replace(
+                PROJECTOR,
+                "            await self._apply(event)\n",
+                "            await delivery.ack()\n            await self._apply(event)\n            return\n",
+            ),
+        ),
+        caught_by=0,
+    ),
+    Mutation(
+        name="no_catch_up_scan",
+        breaks="a listener that is connected again does not ask for a scan, so what was committed meanwhile waits for the next commit",
+        by=("I2", "I9"),
+        patch=(
+            Replace(
+                OUTBOX,
+                "            while True:\n                # Full:",
+                "            while True:\n                await wakeups.wait()\n                # Full:",
+            ),
+            Replace(OUTBOX, "                    self.relay.tell_nowait(Scan())\n                await wakeups.wait()\n", "                    self.relay.tell_nowait(Scan())\n"),
+        ),
+        caught_by=0,
+    ),
+    Mutation(
+        name="notify_lost",
+        breaks="commits wake nobody: the listener scans when it connects and never again",
+        by=("I2", "I9"),
+        patch=(
+            Replace(OUTBOX, "                await wakeups.wait()\n", "                await trio.sleep_forever()\n"),
+        ),
+        caught_by=0,
+    ),
+    Mutation(
+        name="marked_before_published",
+        breaks="the relay marks rows as sent before the broker has them",
+        by=("I2",),
+        patch=(
+            Replace(
+                OUTBOX,
+                "        async with trio.open_nursery() as nursery:\n            for row in rows:\n",
+                "        await self._mark([row[\"id\"] for row in rows])\n"
+                "        async with trio.open_nursery() as nursery:\n            for row in rows:\n",
+            ),
+        ),
+        caught_by=0,
+    ),
+    Mutation(
+        name="published_past_the_outbox",
+        breaks="the sweeper publishes from inside its transaction, before anything is committed",
+        by=("I2",),
+        patch=(
+            Replace(
+                SWEEPER,
+                "                if waiting:\n",
+                "                if waiting:\n"
+                "                    from contracts.messages import Topic\n"
+                "                    from contracts.ports import BrokerMessage\n"
+                "                    import msgspec\n"
+                "                    early = JudgeRequested(submission_id=row[\"id\"], attempt=row[\"attempt\"])\n"
+                "                    await self.broker.publish(Topic.SUBMISSION, BrokerMessage(body=msgspec.json.encode(early), message_id=desk.new_id()))\n"
+            ),
+        ),
+        caught_by=0,
+    ),
+    Mutation(
+        name="claim_for_ever",
+        breaks="what a relay has claimed and not published when it dies is hidden from the others for hours",
+        by=("I2", "I9"),
+        patch=(Replace(OUTBOX, "CLAIM_MS = 30_000 ", "CLAIM_MS = 30_000_000 "),),
+        caught_by=0,
+    ),
+    Mutation(
+        name="plain_setnx",
+        breaks="a lease has no time to live, as a plain SETNX: a judge that dies keeps it",
+        by=("I1", "I9"),
+        patch=(
+            Replace(
+                "contracts/lua/lease_acquire.lua",
+                "redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])",
+                "redis.call('SET', KEYS[1], ARGV[1])",
+            ),
+        ),
+        caught_by=0,
+    ),
+    Mutation(
+        name="no_fencing",
+        breaks="a verdict counts whatever its fencing number",
+        by=("I3",),
+        patch=(Replace(SUBMISSIONS, '        " AND fencing = $6 RETURNING *",\n', '        " AND $6 = $6 RETURNING *",\n'),),
+        caught_by=0,
+    ),
+    Mutation(
+        name="same_fencing_for_all",
+        breaks="every judge of an attempt gets the same fencing number",
+        by=("I3",),
+        patch=(
+            Replace(SUBMISSIONS, "SET fencing = fencing + 1 WHERE id = $1", "SET fencing = 1 WHERE id = $1"),
+        ),
+        caught_by=0,
+    ),
+    Mutation(
+        name="no_compare_and_set",
+        breaks="a verdict is written over whatever is there",
+        by=("I1", "I3"),
+        patch=(
+            Replace(SUBMISSIONS, "WHERE id = $4 AND attempt = $5 AND verdict IS NULL\"\n", "WHERE id = $4 AND $5 = $5\"\n"),
+            Replace(SUBMISSIONS, '        " AND fencing = $6 RETURNING *",\n', '        " AND $6 = $6 RETURNING *",\n'),
+            Replace(
+                SUBMISSIONS,
+                '        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",\n        request.submission_id,\n        request.attempt,\n',
+                '        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (submission_id, attempt) DO UPDATE SET verdict = excluded.verdict",\n'
+                "        request.submission_id,\n        request.attempt,\n",
+            ),
+        ),
+        caught_by=0,
+    ),
+    Mutation(
+        name="idempotency_key_ignored",
+        breaks="a repeated request with the same idempotency key makes a second submission",
+        by=("I1",),
+        patch=(Replace(SUBMISSIONS, "    if earlier is not None:\n", "    if earlier is not None and not earlier.replayed:\n"),),
+        caught_by=0,
+    ),
+    Mutation(
+        name="sweeper_asleep",
+        breaks="the sweeper never looks for lost submissions",
+        by=("I1", "I9"),
+        patch=(Replace(SWEEPER, '            await self._attempt("submissions", self._sweep_waiting)\n', ""),),
+        caught_by=0,
+    ),
+    Mutation(
+        name="dead_letter_dropped",
+        breaks="what the judges reject or return too often is thrown away instead of kept as a dead letter",
+        by=("I1", "I2"),
+        patch=(
+            Replace(OUTBOX, '    dead_letter_queue="submission.dlq",\n', "    dead_letter_queue=None,\n"),
+            Replace(OUTBOX, 'dead_letter_queue="verdict.dlq", ', ""),
+        ),
+        caught_by=0,
+    ),
+    Mutation(
+        name="score_overwritten",
+        breaks="the board takes whatever attempt comes last, not the highest",
+        by=("I4",),
+        patch=(Replace(APPLY, "if not lines[id] or lines[id].attempt < attempt then", "if true then"),),
+        caught_by=0,
+    ),
+    Mutation(
+        name="freeze_ignored",
+        breaks="the public board goes on after the freeze",
+        by=("I4",),
+        patch=(Replace(APPLY, "elseif meta.freeze and line.at >= meta.freeze then", "elseif false then"),),
+        caught_by=0,
+    ),
+    Mutation(
+        name="load_without_looking",
+        breaks="a rebuild replaces the board although somebody wrote to it meanwhile",
+        by=("I4",),
+        patch=(Replace(LOAD, "if writes ~= ARGV[1] then return {0, 0} end\n", ""),),
+        caught_by=0,
+    ),
+    Mutation(
+        name="versions_begin_again",
+        breaks="a board that was lost and rebuilt begins with version 1",
+        by=("I5",),
+        patch=(Replace(LOAD, ", tonumber(ARGV[3]))", ", 1)"),),
+        caught_by=0,
+    ),
+    Mutation(
+        name="news_outside_the_script",
+        breaks="a change of the board is not announced",
+        by=("I5", "I9"),
+        patch=(
+            Replace(APPLY, "  redis.call('PUBLISH', 'leaderboard:invalidate',", "  redis.call('PUBLISH', 'leaderboard:nobody',"),
+        ),
+        caught_by=0,
+    ),
+    Mutation(
+        name="update_dropped",
+        breaks="a client whose queue is full loses an event and is not told",
+        by=("I5",),
+        patch=(Replace(TOPICS, "            self.reset(TOO_SLOW)\n", ""),),
+        caught_by=0,
+    ),
+    Mutation(
+        name="last_event_id_ignored",
+        breaks="a browser that comes back is not sent what it missed",
+        by=("I5",),
+        patch=(Replace(SOURCES, 'return b"".join(frame.data for frame in missed) or HEARTBEAT', "return HEARTBEAT"),),
+        caught_by=0,
+    ),
+    Mutation(
+        name="last_event_id_unread",
+        breaks="Last-Event-ID is not read: whoever comes back gets everything again",
+        by=("I5",),
+        patch=(Replace(HUB, "last_event = parse_event_id(last_event_id) if last_event_id else None", "last_event = None"),),
+        caught_by=0,
+    ),
+    Mutation(
+        name="no_reset_after_renewal",
+        breaks="after its subscription was renewed the hub resets nobody, and does not look for gaps",
+        by=("I5", "I9"),
+        patch=(
+            Replace(HUB, '            self.reset_everybody("the connection to the events was renewed")\n', ""),
+            Replace(HUB, "                if topic.is_waiting_in_vain:\n", "                if False:\n"),
+            Replace(HUB, '                    nursery.start_soon(self._check_boards, name="sse check")\n', ""),
+        ),
+        caught_by=0,
+    ),
+    Mutation(
+        name="gap_passed_on",
+        breaks="events that come early are passed on at once",
+        by=("I5",),
+        patch=(Replace(TOPICS, "elif self.epoch is None or change.version > self.last + 1:", "elif self.epoch is None:"),
+               Replace(TOPICS, "        elif change.version == self.last + 1:\n", "        elif change.version > self.last:\n")),
+        caught_by=0,
+    ),
+    Mutation(
+        name="pool_unbounded",
+        breaks="a judge has more workers than sandboxes, and takes as many requests",
+        by=("I6",),
+        patch=(
+            Replace(SYSTEM, "                size=settings.workers,\n                most=settings.workers,\n", "                size=2 * settings.workers,\n                most=2 * settings.workers,\n"),
+            Replace(SYSTEM, "        prefetch=settings.workers,\n", "        prefetch=2 * settings.workers,\n"),
+        ),
+        caught_by=0,
+    ),
+    Mutation(
+        name="sandbox_leaked",
+        breaks="a judging that is cancelled goes on in its sandbox",
+        by=("I6",),
+        patch=(
+            Replace(
+                WORKER,
+                "        return await _again_until(\n            SANDBOX_PATIENCE_S, lambda: self.judging.judge(work, blob, _Reporter(self.redis, work))\n        )\n",
+                "        with trio.CancelScope(shield=True):\n            return await _again_until(\n                SANDBOX_PATIENCE_S, lambda: self.judging.judge(work, blob, _Reporter(self.redis, work))\n            )\n",
+            ),
+        ),
+        caught_by=0,
+    ),
+    Mutation(
+        name="old_incarnation_alive",
+        breaks="a restart does not wait for the old incarnation to be gone",
+        by=("I7",),
+        patch=(
+            Replace(
+                NODE,
+                "                if node.life is not None:\n                    node.life.cancel(action.reason)\n",
+                "                if node.life is not None and isinstance(node, Leaf):\n"
+                "                    node.end(Exit(What.CANCELLED, None, uncounted=True))\n"
+                "                    self.apply(Happened(What.CANCELLED, node.name))\n"
+                "                elif node.life is not None:\n                    node.life.cancel(action.reason)\n",
+            ),
+            Replace(NODE, "            node.end(how)\n            ended.append(how)\n", "            if node.life is life:\n                node.end(how)\n            ended.append(how)\n"),
+        ),
+        caught_by=0,
+    ),
+    Mutation(
+        name="crash_without_event",
+        breaks="an actor that crashes is restarted and no event says so",
+        by=("I7",),
+        patch=(Replace(NODE, "            self.emit(Kind.CRASHED, how.summary, how.traceback)\n", ""),),
+        caught_by=0,
+    ),
+    Mutation(
+        name="exception_swallowed",
+        breaks="an exception that leaves an actor counts as its return",
+        by=("I7",),
+        patch=(Replace(INCARNATION, "        return Exit(What.CRASHED, error, uncounted=cancelled or self._scope.cancel_called)\n", "        return Exit(What.RETURNED, None, uncounted=False)\n"),),
+        caught_by=0,
+    ),
+    Mutation(
+        name="message_lost_in_a_crash",
+        breaks="what an actor held when it crashed is not delivered again",
+        by=("I1", "I9"),
+        patch=(Replace(MAILBOX, "        held, self._held = list(self._held.values()), {}\n", "        held, self._held = list(self._held.values())[:0], {}\n"),),
+        caught_by=0,
+    ),
+    Mutation(
+        name="mailbox_unbounded",
+        breaks="a mailbox takes more than its capacity",
+        by=("I8",),
+        patch=(Replace(MAILBOX, "        if len(self._queue) >= self.capacity:\n            return False\n        self._admit(envelope)\n        return True\n", "        self._admit(envelope)\n        return True\n"),),
+        caught_by=0,
+    ),
+    Mutation(
+        name="overload_is_an_error",
+        breaks="a full mailbox is a server's fault and not an overload",
+        by=("I8",),
+        patch=(Replace("actors/service.py", "            raise Unavailable(\"too many requests at once: try again in a moment\", retry_after_s=1) from error\n", "            from contracts.errors import CodeWarzError\n            raise CodeWarzError(\"no room\") from error\n"),),
+        caught_by=0,
+    ),
+    Mutation(
+        name="neighbour_not_waited_for",
+        breaks="an actor whose neighbour is away crashes instead of waiting, until its supervisors give up",
+        by=("I9",),
+        patch=(Replace("actors/patience.py", "            lost = group\n", "            raise\n"),),
+        caught_by=0,
+    ),
+)
