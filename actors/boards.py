@@ -174,7 +174,7 @@ class Boards:
         """Replace a view by the fold of ``log`` over the participants ``names`` (username by identifier); False when it was written to since ``writes``."""
         rules = contest.view(view)
         rows = fold(rules, names, log)
-        arguments: list[RedisValue] = [writes, epoch, self._clock.now_ms(), rules.rules, rules.start_ms, rules.end_ms]
+        arguments: list[RedisValue] = [writes, epoch, rules.rules, rules.start_ms, rules.end_ms]
         arguments += ["" if rules.freeze_ms is None else rules.freeze_ms, contest.version, len(rows)]
         for row in rows:
             arguments += [

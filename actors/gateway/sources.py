@@ -65,18 +65,30 @@ class BoardSource(Source[Client]):
         if self._last_event is None:
             return await self.picture()
         missed = self._topic.replay(*self._last_event)
-        if missed is None:
-            return encode_reset("the events since then are gone") + await self.picture()
-        self.client.seen = self._topic.last
-        return b"".join(frame.data for frame in missed) or HEARTBEAT
+        if missed is not None:
+            self.client.seen = self._topic.last
+            return b"".join(frame.data for frame in missed) or HEARTBEAT
+        epoch, seq = self._last_event
+        frame = await self._topic.snapshot(self._boards, self._rules)
+        if frame.epoch == epoch and frame.seq <= seq:
+            # It comes from a gateway that had heard more than this one: what it has is newer than any picture from here.
+            self._drop(seq)
+            return HEARTBEAT
+        self._drop(frame.seq)
+        return encode_reset("the events since then are gone") + frame.data
 
     async def picture(self) -> bytes:
         """Return a snapshot."""
         frame = await self._topic.snapshot(self._boards, self._rules)
-        self.client.seen = max(self.client.seen, frame.seq)
-        while self.client.queue and self.client.queue[0].seq <= frame.seq:
-            self.client.queue.popleft()
+        self._drop(frame.seq)
         return frame.data
+
+    def _drop(self, seq: int) -> None:
+        """Forget what waits for the client up to ``seq``: it has that."""
+        client = self.client
+        client.seen = max(client.seen, seq)
+        while client.queue and client.queue[0].seq <= seq:
+            client.queue.popleft()
 
     def stop(self) -> None:
         """Stop watching."""

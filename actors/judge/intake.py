@@ -120,7 +120,7 @@ class Intake:
                     await ask_core(self.rpc, judge_error(request, work.fencing, owner, "it crashed its judge twice"))
         except LeaseHeld:
             return Outcome.HELD
-        except (LeaseLost, Unavailable) as error:
+        except (LeaseLost, Unavailable, SetAside) as error:
             _log.warning("giving_up_interrupted", submission=request.submission_id, error=repr(error))
             return Outcome.FAILED
         return Outcome.SETTLED

@@ -18,7 +18,7 @@ import trio
 
 from actors import progress
 from actors.judge.lease import LeaseHeld, LeaseLost, held
-from contracts.errors import CodeWarzError, NotFound, Unavailable
+from contracts.errors import CodeWarzError, NotFound, SetAside, Unavailable
 from contracts.life import State, Step, advance
 from contracts.messages import (
     GetProblem,
@@ -112,7 +112,7 @@ class Worker:
                 return Outcome.SETTLED
         except LeaseHeld:
             return Outcome.HELD
-        except (LeaseLost, Unavailable) as error:
+        except (LeaseLost, Unavailable, SetAside) as error:
             _log.warning("judging_interrupted", submission=request.submission_id, error=repr(error))
             return Outcome.FAILED
         finally:

@@ -74,7 +74,7 @@ def options(seed: int) -> Options:
         faults=faults,
         intensity=rng.choice((0.5, 1.0, 1.0, 2.0)),
         users=rng.randint(2, 6),
-        submissions=rng.randint(6, 24),
+        submissions=rng.randint(6, 36),
         watchers=rng.randint(1, 4),
         hurt_s=rng.choice((15.0, 30.0, 45.0)),
         rules=rng.choice(("icpc", "icpc", "ioi")),

@@ -155,13 +155,13 @@ async def _recover(world: World, cluster: Cluster, workload: Workload, healed: l
     """Heal everything, wait for rest, and look."""
     world.heal()
     began = trio.current_time()
-    await _as_it_was(world, cluster)
     reasons: list[str] = ["nobody has looked yet"]
     while reasons and not world.violations:
         if trio.current_time() - began > HEALED_S:
             world.violated("I9", f"not at rest {HEALED_S:g} s after the healing: {'; '.join(reasons)}")
             return
         await world.clock.sleep(LOOK_S)
+        await _as_it_was(world, cluster)
         reasons = await _unrest(cluster, workload)
     healed.append(trio.current_time() - began)
     world.trace("run", "at rest")
@@ -170,25 +170,21 @@ async def _recover(world: World, cluster: Cluster, workload: Workload, healed: l
 
 
 async def _as_it_was(world: World, cluster: Cluster) -> None:
-    """What operators stopped or scaled down is as it was."""
+    """Start and scale up what operators had stopped and scaled down."""
     for machine in cluster.machines.values():
-        with trio.move_on_after(30):
-            while machine.tree is None or not machine.up.is_set():
-                await world.clock.sleep(LOOK_S)
         tree = machine.tree
-        if tree is None:
+        if tree is None or not machine.up.is_set():
             continue
-        stopped = [row.path for row in tree.status().rows if row.state == "stopped"]
-        for path in stopped:
-            try:
+        rows = tree.status().rows
+        stopped = [row.path for row in rows if row.state == "stopped"]
+        small = [row.path for row in rows if row.size is not None and row.size < world.options.workers]
+        try:
+            for path in stopped[:1]:  # what is below it starts with it
                 await tree.start(path)
-            except SupervisorError as error:
-                world.trace(machine.name, f"operator was told: {error}")
-        if machine.role is Role.JUDGE:
-            try:
-                await tree.scale("judge/workers", world.options.workers)
-            except SupervisorError as error:
-                world.trace(machine.name, f"operator was told: {error}")
+            for path in small:
+                await tree.scale(path, world.options.workers)
+        except SupervisorError as error:
+            world.trace(machine.name, f"operator was told: {error}")
 
 
 async def _unrest(cluster: Cluster, workload: Workload) -> list[str]:
@@ -249,7 +245,6 @@ async def _check(world: World, cluster: Cluster, workload: Workload) -> None:
     for violation in (
         *submissions_judged(acknowledged, submissions, verdicts, may_err=may_err),
         *outbox_published(engines.outbox),
-        *await _boards(cluster, workload),
     ):
         world.note(violation)
     errors = sum(1 for row in submissions if row["verdict"] == "JE")

@@ -74,7 +74,11 @@ MUTATIONS: tuple[Mutation, ...] = (
                 "            while True:\n                # Full:",
                 "            while True:\n                await wakeups.wait()\n                # Full:",
             ),
-            Replace(OUTBOX, "                    self.relay.tell_nowait(Scan())\n                await wakeups.wait()\n", "                    self.relay.tell_nowait(Scan())\n"),
+            Replace(
+                OUTBOX,
+                "                    self.relay.tell_nowait(Scan())\n                await wakeups.wait()\n",
+                "                    self.relay.tell_nowait(Scan())\n",
+            ),
         ),
         caught_by=0,
     ),
@@ -95,7 +99,7 @@ MUTATIONS: tuple[Mutation, ...] = (
             Replace(
                 OUTBOX,
                 "        async with trio.open_nursery() as nursery:\n            for row in rows:\n",
-                "        await self._mark([row[\"id\"] for row in rows])\n"
+                '        await self._mark([row["id"] for row in rows])\n'
                 "        async with trio.open_nursery() as nursery:\n            for row in rows:\n",
             ),
         ),
@@ -113,8 +117,8 @@ MUTATIONS: tuple[Mutation, ...] = (
                 "                    from contracts.messages import Topic\n"
                 "                    from contracts.ports import BrokerMessage\n"
                 "                    import msgspec\n"
-                "                    early = JudgeRequested(submission_id=row[\"id\"], attempt=row[\"attempt\"])\n"
-                "                    await self.broker.publish(Topic.SUBMISSION, BrokerMessage(body=msgspec.json.encode(early), message_id=desk.new_id()))\n"
+                '                    early = JudgeRequested(submission_id=row["id"], attempt=row["attempt"])\n'
+                "                    await self.broker.publish(Topic.SUBMISSION, BrokerMessage(body=msgspec.json.encode(early), message_id=desk.new_id()))\n",
             ),
         ),
         caught_by=0,
@@ -143,16 +147,16 @@ MUTATIONS: tuple[Mutation, ...] = (
         name="no_fencing",
         breaks="a verdict counts whatever its fencing number",
         by=("I3",),
-        patch=(Replace(SUBMISSIONS, '        " AND fencing = $6 RETURNING *",\n', '        " AND $6 = $6 RETURNING *",\n'),),
+        patch=(
+            Replace(SUBMISSIONS, '        " AND fencing = $6 RETURNING *",\n', '        " AND $6 = $6 RETURNING *",\n'),
+        ),
         caught_by=0,
     ),
     Mutation(
         name="same_fencing_for_all",
         breaks="every judge of an attempt gets the same fencing number",
         by=("I3",),
-        patch=(
-            Replace(SUBMISSIONS, "SET fencing = fencing + 1 WHERE id = $1", "SET fencing = 1 WHERE id = $1"),
-        ),
+        patch=(Replace(SUBMISSIONS, "SET fencing = fencing + 1 WHERE id = $1", "SET fencing = 1 WHERE id = $1"),),
         caught_by=0,
     ),
     Mutation(
@@ -160,7 +164,9 @@ MUTATIONS: tuple[Mutation, ...] = (
         breaks="a verdict is written over whatever is there",
         by=("I1", "I3"),
         patch=(
-            Replace(SUBMISSIONS, "WHERE id = $4 AND attempt = $5 AND verdict IS NULL\"\n", "WHERE id = $4 AND $5 = $5\"\n"),
+            Replace(
+                SUBMISSIONS, 'WHERE id = $4 AND attempt = $5 AND verdict IS NULL"\n', 'WHERE id = $4 AND $5 = $5"\n'
+            ),
             Replace(SUBMISSIONS, '        " AND fencing = $6 RETURNING *",\n', '        " AND $6 = $6 RETURNING *",\n'),
             Replace(
                 SUBMISSIONS,
@@ -175,7 +181,11 @@ MUTATIONS: tuple[Mutation, ...] = (
         name="idempotency_key_ignored",
         breaks="a repeated request with the same idempotency key makes a second submission",
         by=("I1",),
-        patch=(Replace(SUBMISSIONS, "    if earlier is not None:\n", "    if earlier is not None and not earlier.replayed:\n"),),
+        patch=(
+            Replace(
+                SUBMISSIONS, "    if earlier is not None:\n", "    if earlier is not None and not earlier.replayed:\n"
+            ),
+        ),
         caught_by=0,
     ),
     Mutation(
@@ -228,7 +238,11 @@ MUTATIONS: tuple[Mutation, ...] = (
         breaks="a change of the board is not announced",
         by=("I5", "I9"),
         patch=(
-            Replace(APPLY, "  redis.call('PUBLISH', 'leaderboard:invalidate',", "  redis.call('PUBLISH', 'leaderboard:nobody',"),
+            Replace(
+                APPLY,
+                "  redis.call('PUBLISH', 'leaderboard:invalidate',",
+                "  redis.call('PUBLISH', 'leaderboard:nobody',",
+            ),
         ),
         caught_by=0,
     ),
@@ -250,7 +264,9 @@ MUTATIONS: tuple[Mutation, ...] = (
         name="last_event_id_unread",
         breaks="Last-Event-ID is not read: whoever comes back gets everything again",
         by=("I5",),
-        patch=(Replace(HUB, "last_event = parse_event_id(last_event_id) if last_event_id else None", "last_event = None"),),
+        patch=(
+            Replace(HUB, "last_event = parse_event_id(last_event_id) if last_event_id else None", "last_event = None"),
+        ),
         caught_by=0,
     ),
     Mutation(
@@ -268,8 +284,12 @@ MUTATIONS: tuple[Mutation, ...] = (
         name="gap_passed_on",
         breaks="events that come early are passed on at once",
         by=("I5",),
-        patch=(Replace(TOPICS, "elif self.epoch is None or change.version > self.last + 1:", "elif self.epoch is None:"),
-               Replace(TOPICS, "        elif change.version == self.last + 1:\n", "        elif change.version > self.last:\n")),
+        patch=(
+            Replace(TOPICS, "elif self.epoch is None or change.version > self.last + 1:", "elif self.epoch is None:"),
+            Replace(
+                TOPICS, "        elif change.version == self.last + 1:\n", "        elif change.version > self.last:\n"
+            ),
+        ),
         caught_by=0,
     ),
     Mutation(
@@ -277,7 +297,11 @@ MUTATIONS: tuple[Mutation, ...] = (
         breaks="a judge has more workers than sandboxes, and takes as many requests",
         by=("I6",),
         patch=(
-            Replace(SYSTEM, "                size=settings.workers,\n                most=settings.workers,\n", "                size=2 * settings.workers,\n                most=2 * settings.workers,\n"),
+            Replace(
+                SYSTEM,
+                "                size=settings.workers,\n                most=settings.workers,\n",
+                "                size=2 * settings.workers,\n                most=2 * settings.workers,\n",
+            ),
             Replace(SYSTEM, "        prefetch=settings.workers,\n", "        prefetch=2 * settings.workers,\n"),
         ),
         caught_by=0,
@@ -308,7 +332,11 @@ MUTATIONS: tuple[Mutation, ...] = (
                 "                    self.apply(Happened(What.CANCELLED, node.name))\n"
                 "                elif node.life is not None:\n                    node.life.cancel(action.reason)\n",
             ),
-            Replace(NODE, "            node.end(how)\n            ended.append(how)\n", "            if node.life is life:\n                node.end(how)\n            ended.append(how)\n"),
+            Replace(
+                NODE,
+                "            node.end(how)\n            ended.append(how)\n",
+                "            if node.life is life:\n                node.end(how)\n            ended.append(how)\n",
+            ),
         ),
         caught_by=0,
     ),
@@ -323,28 +351,52 @@ MUTATIONS: tuple[Mutation, ...] = (
         name="exception_swallowed",
         breaks="an exception that leaves an actor counts as its return",
         by=("I7",),
-        patch=(Replace(INCARNATION, "        return Exit(What.CRASHED, error, uncounted=cancelled or self._scope.cancel_called)\n", "        return Exit(What.RETURNED, None, uncounted=False)\n"),),
+        patch=(
+            Replace(
+                INCARNATION,
+                "        return Exit(What.CRASHED, error, uncounted=cancelled or self._scope.cancel_called)\n",
+                "        return Exit(What.RETURNED, None, uncounted=False)\n",
+            ),
+        ),
         caught_by=0,
     ),
     Mutation(
         name="message_lost_in_a_crash",
         breaks="what an actor held when it crashed is not delivered again",
         by=("I1", "I9"),
-        patch=(Replace(MAILBOX, "        held, self._held = list(self._held.values()), {}\n", "        held, self._held = list(self._held.values())[:0], {}\n"),),
+        patch=(
+            Replace(
+                MAILBOX,
+                "        held, self._held = list(self._held.values()), {}\n",
+                "        held, self._held = list(self._held.values())[:0], {}\n",
+            ),
+        ),
         caught_by=0,
     ),
     Mutation(
         name="mailbox_unbounded",
         breaks="a mailbox takes more than its capacity",
         by=("I8",),
-        patch=(Replace(MAILBOX, "        if len(self._queue) >= self.capacity:\n            return False\n        self._admit(envelope)\n        return True\n", "        self._admit(envelope)\n        return True\n"),),
+        patch=(
+            Replace(
+                MAILBOX,
+                "        if len(self._queue) >= self.capacity:\n            return False\n        self._admit(envelope)\n        return True\n",
+                "        self._admit(envelope)\n        return True\n",
+            ),
+        ),
         caught_by=0,
     ),
     Mutation(
         name="overload_is_an_error",
         breaks="a full mailbox is a server's fault and not an overload",
         by=("I8",),
-        patch=(Replace("actors/service.py", "            raise Unavailable(\"too many requests at once: try again in a moment\", retry_after_s=1) from error\n", "            from contracts.errors import CodeWarzError\n            raise CodeWarzError(\"no room\") from error\n"),),
+        patch=(
+            Replace(
+                "actors/service.py",
+                '            raise Unavailable("too many requests at once: try again in a moment", retry_after_s=1) from error\n',
+                '            from contracts.errors import CodeWarzError\n            raise CodeWarzError("no room") from error\n',
+            ),
+        ),
         caught_by=0,
     ),
     Mutation(
