@@ -20,13 +20,15 @@ _POINT = re.compile(r"^([ \t]+)# buggify at ([a-z_.]+)[ \t]*$", re.MULTILINE)
 found: dict[str, str] = {}
 """The points of the modules that were imported so far, and the module of each."""
 
-_here: Callable[[str], Awaitable[None]] | None = None
+AtPoint = Callable[[str], Awaitable[None]]
+_here: AtPoint | None = None
 
 
-def set_world(here: Callable[[str], Awaitable[None]] | None) -> None:
-    """Say what happens at points from now on; None for nothing."""
-    global _here  # noqa: PLW0603 - one simulation runs at a time, and the points have nobody to ask
-    _here = here
+def set_world(here: AtPoint | None) -> AtPoint | None:
+    """Say what happens at points from now on, None for nothing; return what happened until now."""
+    global _here
+    before, _here = _here, here
+    return before
 
 
 async def point(name: str) -> None:

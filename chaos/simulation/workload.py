@@ -76,6 +76,10 @@ class Workload:
         self.people = [f"user{number}" for number in range(1, world.options.users + 1)]
         self.done = trio.Event()
 
+    def browser(self, name: str) -> Browser:
+        """Return the browser of a contestant, signed in."""
+        return Browser(self.world, self.cluster, name, _token(name))
+
     # ---- before the contest ------------------------------------------------------------------------------------------
 
     async def set_up(self) -> None:
@@ -147,7 +151,7 @@ class Workload:
 
     async def _contestant(self, name: str, many: int) -> None:
         world, work = self.world, self.world.work
-        browser = Browser(world, self.cluster, name, _token(name))
+        browser = self.browser(name)
         async with trio.open_nursery() as nursery:
             for number in range(many):
                 await world.clock.sleep(work.uniform(0.0, world.options.hurt_s / max(1, many)))
@@ -155,12 +159,12 @@ class Workload:
                 self.sent.append(sent)
                 problem = work.choice(PROBLEMS)
                 if work.random() < 0.1:  # an impatient finger
-                    nursery.start_soon(self._submit, browser, sent, problem, name=f"{sent.key} twice")
-                await self._submit(browser, sent, problem)
+                    nursery.start_soon(self.submit, browser, sent, problem, name=f"{sent.key} twice")
+                await self.submit(browser, sent, problem)
                 if work.random() < 0.6:
                     nursery.start_soon(self._follow, browser, sent, name=f"{sent.key} follows")
 
-    async def _submit(self, browser: Browser, sent: Sent, problem: str) -> None:
+    async def submit(self, browser: Browser, sent: Sent, problem: str) -> None:
         """Press until it is accepted: with one key that is one submission."""
         body = {"problem_id": problem, "language": "python", "source": sent.source, "contest_id": CONTEST}
         while True:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
+import msgspec
+
 from chaos.simulation.faults import Fault
 from chaos.simulation.world import Link, World
 from contracts.ports import BrokerDelivery, BrokerMessage, Queue, QueueDepth
@@ -40,7 +42,7 @@ class SimulatedBroker:
 
     async def publish(self, routing_key: str, message: BrokerMessage) -> None:
         """Publish, and wait for the confirm, which may be lost."""
-        what = f"publish {routing_key} {message.message_id}"
+        what = f"publish {routing_key} {message.message_id}{_about(message)}"
         await self._link.there(what)
         self._on_publish(routing_key, message)
         await self._engine.publish(routing_key, message)
@@ -77,6 +79,19 @@ class SimulatedBroker:
         """Take one message."""
         await self._link.there(f"get {queue}")
         return await self._engine.get(queue)
+
+
+class _Subject(msgspec.Struct):
+    submission_id: str = ""
+
+
+_subject = msgspec.json.Decoder(_Subject)
+
+
+def _about(message: BrokerMessage) -> str:
+    """Say in the trace which submission a message is about: other lines only have the message's own id."""
+    submission_id = _subject.decode(message.body).submission_id
+    return f" about {submission_id}" if submission_id else ""
 
 
 class _Delivery:

@@ -1,0 +1,83 @@
+"""What must happen somewhere in a large batch: every fault, every way back from one, every point in our code. A batch without one proves less than it says.
+
+The counters are raised by ``World.saw``; whoever adds one says here what it means, and whether a batch must see it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from chaos.simulation.faults import Fault
+
+SEEDS_ENOUGH = 300  # a batch of so many seeds must have seen everything that is required
+
+FAULTS: dict[Fault, str] = {
+    Fault.LATENCY: "a message took up to seconds",
+    Fault.ERROR: "a connection broke before the request arrived",
+    Fault.AMBIGUOUS: "the effect was there and the answer was lost",
+    Fault.DUPLICATE: "a request or a message arrived twice",
+    Fault.REORDER: "a message may have been overtaken by a later one",
+    Fault.LOSS: "a request or its answer vanished, and only a time-out told",
+    Fault.PARTITION: "two could not reach each other for a while",
+    Fault.PROCESS_CRASH: "a process died as in a power cut",
+    Fault.ACTOR_CRASH: "an actor failed at the checkpoint where it waited",
+    Fault.BUGGIFY: "a pause, a crash or a death at a point in our own code",
+    Fault.LOST_ACK: "an acknowledgement did not reach the broker, and its connection broke",
+    Fault.BROKER_RESTART: "the broker was away and came back with its messages",
+    Fault.REDIS_RESTART: "Redis was away and came back with its data",
+    Fault.REDIS_WIPE: "Redis came back empty",
+    Fault.DATABASE_RESTART: "the database was away, and what was under way was undone",
+    Fault.LISTEN_LOST: "the listening connection died in silence",
+    Fault.NEWS_LOST: "a Redis subscription died in silence",
+    Fault.CLOCK_SKEW: "a process lived with a clock that was wrong by up to two seconds",
+    Fault.SLOW_CONSUMER: "a browser hardly read its stream",
+    Fault.FULL_MAILBOX: "a process began with mailboxes that had room for very few",
+    Fault.SANDBOX_HANG: "a sandbox hung until its own limit ended it",
+    Fault.SANDBOX_DEATH: "a sandbox died",
+    Fault.OPERATOR: "somebody restarted, stopped, drained or scaled an actor",
+}
+
+RECOVERIES: dict[str, str] = {
+    "actor_restarted": "an actor crashed and its supervisor started it again",
+    "process_gave_up": "supervisors gave up, and the whole process began anew",
+    "quarantined": "a message that crashed its actor again and again was put aside",
+    "redelivered": "the broker gave a message to somebody a second time",
+    "published_twice": "the outbox published a row again, because nobody knew whether it had",
+    "rejected": "a message went to the dead letters",
+    "submission_retried": "somebody pressed again, with the same key",
+    "submission_reloaded": "somebody left the stream of a submission and came back",
+    "rejudged": "staff had something judged again",
+    "stream_reset": "a browser was told to begin anew",
+    "stream_ended": "the stream of a board ended, and its reader came back",
+    "judge_error": "a submission ended as a judge error, after its sandboxes had died",
+}
+
+POSSIBLE: dict[str, str] = {
+    "would_not_stop": "an actor did not end when it was told to",
+    "wedged": "an actor made no progress, and the watchdog ended it",
+    "escalated": "a supervisor gave up, and its own supervisor took over",
+}
+"""What a batch may see and need not."""
+
+POINT = "at "  # begins the counter of a point in our code
+
+
+def required(points: Iterable[str]) -> dict[str, str]:
+    """Return every counter that a large batch must raise, with what it means; ``points`` are the names in our code."""
+    return (
+        {str(fault): text for fault, text in FAULTS.items()}
+        | RECOVERIES
+        | {f"{POINT}{name}": "something went wrong at this point in our code" for name in points}
+    )
+
+
+def meaning(counter: str) -> str:
+    """Say in words what a counter counts."""
+    if counter.startswith(POINT):
+        return "something went wrong at this point in our code"
+    return RECOVERIES.get(counter) or POSSIBLE.get(counter) or FAULTS[Fault(counter)]
+
+
+def never_fired(counts: Mapping[str, int], points: Iterable[str]) -> dict[str, str]:
+    """Return what had to happen and did not, with what it means."""
+    return {name: text for name, text in required(points).items() if not counts.get(name)}
