@@ -9,7 +9,6 @@ import msgspec
 from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TimeRemainingColumn
-from rich.table import Table
 from rich.text import Text
 
 from chaos.simulation import sometimes
@@ -136,33 +135,32 @@ class Sayer:
     def _tables(self, report: Report, tally: Tally, *, is_complete: bool) -> None:
         required = sometimes.required(tally.points)
         is_strict = is_complete and tally.seeds >= sometimes.SEEDS_ENOUGH
-        for title, counts in (
-            ("fault", report.faults),
-            ("sometimes", {n: many for n, many in report.sometimes.items() if not n.startswith(sometimes.POINT)}),
-            ("point", {n: many for n, many in report.sometimes.items() if n.startswith(sometimes.POINT)}),
-        ):
-            if not counts:
+        recoveries, points = {}, {}
+        for name, many in report.sometimes.items():
+            (points if name.startswith(sometimes.POINT) else recoveries)[name] = many
+        for title, counts in (("fault", report.faults), ("sometimes", recoveries), ("point in our code", points)):
+            shown = {name: many for name, many in counts.items() if many or (is_strict and name in required)}
+            if not shown:
                 continue
-            table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0), pad_edge=False)
-            table.add_column(title, no_wrap=True, min_width=22)
-            table.add_column("times", justify="right", no_wrap=True, min_width=9)
-            if title != "point":
-                table.add_column("", style="dim", no_wrap=True, overflow="ellipsis")
-            for name, many in counts.items():
-                if not (many or is_strict):
-                    continue
-                never = Text("never", "bold red" if is_strict and name in required else "dim")
-                words = [] if title == "point" else [sometimes.meaning(name)]
-                table.add_row(name.removeprefix(sometimes.POINT), f"{many:,}" if many else never, *words)
-            if table.row_count:
-                self.console.print(table)
-                self.line()
+            self.line(f"{title:<20} {'times':>11}", "dim")
+            for name, many in shown.items():
+                self._row(name, many)
+            self.line()
         unseen = [name for name in required if not (report.faults.get(name) or report.sometimes.get(name))]
-        if unseen and not is_strict:
+        if unseen and is_complete and not is_strict:
             self.line(
-                f"never seen, which is a violation from {sometimes.SEEDS_ENOUGH} seeds on: {', '.join(unseen)}", "dim"
+                f"not seen, which is a violation from {sometimes.SEEDS_ENOUGH} seeds on: {', '.join(unseen)}", "dim"
             )
             self.line()
+
+    def _row(self, name: str, many: int) -> None:
+        words = "" if name.startswith(sometimes.POINT) else sometimes.meaning(name)
+        text = Text.assemble(
+            f"{name.removeprefix(sometimes.POINT):<20} ",
+            (f"{many:>11,}", "") if many else (f"{'never':>11}", "bold red"),
+            (f"  {words}" if words else "", "dim"),
+        )
+        self.console.print(text, no_wrap=True, overflow="ellipsis", crop=self.console.is_terminal)
 
     # ---- one run -----------------------------------------------------------------------------------------------------
 
