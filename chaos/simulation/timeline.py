@@ -12,6 +12,7 @@ from contracts.errors import Invalid
 _COMMITTED = re.compile(r"^ *([0-9.]+)  database +submission ([0-9A-Z]{26}):1$")
 _JUDGED = re.compile(r"^ *([0-9.]+)  database +verdict ([0-9A-Z]{26}):([0-9]+) (\w+)$")
 _PUBLISHED = re.compile(r"publish \w+ ([0-9A-Z]{26}) about ([0-9A-Z]{26})")
+_CUT = re.compile(r"^cut (\S+) \| (.+) for (.+)$")
 _DISTURBED = (
     "process ",
     "struck ",
@@ -60,7 +61,24 @@ def life_of(submission: str, lines: Sequence[str]) -> Life:
             what = what.replace(each, sign)
         moments.append(Moment(at_s, round(at_s - before_s, 4), who, what, number in is_about))
         before_s = at_s
-    return Life(whole, tuple(messages), tuple(moments))
+    return Life(whole, tuple(messages), tuple(_folded(moments)))
+
+
+def _folded(moments: Iterable[Moment]) -> list[Moment]:
+    """Make one moment of the cuts that part a process from many at once."""
+    folded: list[Moment] = []
+    others: list[str] = []
+    for moment in moments:
+        cut = _CUT.match(moment.what)
+        last = _CUT.match(folded[-1].what) if folded else None
+        if cut and last and (folded[-1].at_s, last[1], last[3]) == (moment.at_s, cut[1], cut[3]):
+            others.append(cut[2])
+            what = f"cut {cut[1]} | {', '.join(others)} for {cut[3]}"
+            folded[-1] = msgspec.structs.replace(folded[-1], what=what)
+            continue
+        others = [cut[2]] if cut else []
+        folded.append(moment)
+    return folded
 
 
 def _find(submission: str, lines: Iterable[str]) -> str:
@@ -87,7 +105,7 @@ def _messages(submission: str, lines: Iterable[str]) -> list[str]:
 def _is_around(who: str, what: str, involved: set[str]) -> bool:
     """Whether this happened to somebody who has to do with it."""
     if who == NETWORK:
-        return "healed" in what or any(name in what for name in involved)
+        return not what.startswith("cut ") or any(name in what.split(" ") for name in involved)
     return who in involved and what.startswith(_DISTURBED)
 
 
