@@ -27,7 +27,7 @@ SILENT_S_MOST = 120.0  # of real time, for one run; a usual one takes less than 
 LINE_MOST = 256 << 20  # bytes of an answer: a whole trace is some hundred kilobytes
 STDERR_KEPT = 4_000
 TWICE_EVERY = 20  # a seed that this divides is run twice
-FAILURE_LINES_MOST = 20_000  # kept of a run that failed
+TRACED_FAILURES_MOST = 5  # of a batch: whoever breaks everything does not want a thousand traces
 CONTEXT = 3  # lines before the first that differs
 
 
@@ -217,10 +217,19 @@ class Batch:
             if job.is_kept and done.trace:
                 done = await self._again(done, auditor)
             if done.violations:
-                done.lines = done.lines[-FAILURE_LINES_MOST:]
+                if done.trace and not job.is_kept and len(self.tally.failures) < TRACED_FAILURES_MOST:
+                    done = await self._with_its_trace(done, worker)
                 self.tally.failures.append(done)
             if self._on_done is not None:
                 self._on_done(done)
+
+    async def _with_its_trace(self, done: Done, worker: Worker) -> Done:
+        """Run a failure again for its trace, which is not kept of every run."""
+        again = await worker.do(msgspec.structs.replace(done.job, is_kept=True))
+        if again.trace == done.trace:
+            return msgspec.structs.replace(done, lines=again.lines)
+        found = Violation("replay", f"run again by the same process, the trace was {again.trace} and not {done.trace}")
+        return msgspec.structs.replace(done, violations=(*done.violations, found))
 
     async def _again(self, first: Done, auditor: Worker) -> Done:
         """Run it a second time in another process, and add what differs. One at a time: meanwhile the lane waits, so that no more than so many run."""

@@ -21,6 +21,7 @@ class Fault(StrEnum):
     LOSS = "loss"  # a request vanishes, and only a time-out tells
     PARTITION = "partition"  # two cannot reach each other for a while
     PROCESS_CRASH = "process_crash"
+    STALL = "stall"  # a process stands still for a while, and then goes on as if nothing had been
     ACTOR_CRASH = "actor_crash"  # at any checkpoint
     BUGGIFY = "buggify"  # pauses, crashes and deaths at the points in our code, between commit and publish among others
     LOST_ACK = "lost_ack"

@@ -27,7 +27,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Done(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """What became of a job; a failure brings the newest lines of everybody, a refusal the sentence that says why it cannot be run."""
+    """What became of a job; ``lines`` is the whole trace where the job keeps it, ``refused`` the sentence that says why it cannot be run."""
 
     job: Job
     options: Options | None = None

@@ -92,6 +92,7 @@ class Machine:
         self._broker: broker.SimulatedBroker | None = None
         self._open: dict[str, int] = {}  # incarnations that have begun and not ended, as the supervisor tells it
         self.up = trio.Event()
+        self.stalled_until = 0.0
 
     def __repr__(self) -> str:
         return f"<Machine {self.name}#{self.lives}>"
@@ -137,6 +138,11 @@ class Machine:
         report = await self.tree.shutdown()
         if not report.clean:
             self.world.violated("I7", f"{self.name} would not stop: {report.text()}")
+
+    def stall(self, for_s: float) -> None:
+        """Stand still: nothing leaves or enters, and nobody inside notices."""
+        self.stalled_until = trio.current_time() + for_s
+        self.world.trace(self.name, f"stalls for {for_s:.1f} s")
 
     def break_connections(self) -> None:
         """Lose the connection to the broker."""

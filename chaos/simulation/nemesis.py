@@ -24,6 +24,7 @@ class Nemesis:
         self._nursery: trio.Nursery | None = None
         self._kinds: dict[Fault, tuple[float, Callable[[], Awaitable[None]]]] = {
             Fault.PROCESS_CRASH: (8.0, self._process_crash),
+            Fault.STALL: (8.0, self._stall),
             Fault.ACTOR_CRASH: (3.0, self._actor_crash),
             Fault.PARTITION: (8.0, self._partition),
             Fault.BROKER_RESTART: (15.0, self._broker_restart),
@@ -55,6 +56,11 @@ class Nemesis:
     async def _process_crash(self) -> None:
         await trio.lowlevel.checkpoint()
         self._any().kill("a power cut")
+
+    async def _stall(self) -> None:
+        await trio.lowlevel.checkpoint()
+        chance = self._world.chance
+        self._any().stall(chance.choice((chance.uniform(0.1, 3.0), chance.uniform(5.0, 40.0))))
 
     async def _actor_crash(self) -> None:
         await trio.lowlevel.checkpoint()

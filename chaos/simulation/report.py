@@ -14,6 +14,7 @@ from chaos.simulation.faults import Fault, Options
 from chaos.simulation.job import Done, command
 
 SUBMITTED = "submitted"  # a counter that has its own place in the report
+VIOLATED = " VIOLATED: "  # marks its place in the trace
 LINES_MOST = 30  # shown of a failure
 ID = re.compile(r"\b[0-9A-HJKMNP-TV-Z]{26}\b")
 
@@ -113,7 +114,9 @@ def named_in(detail: str, lines: Sequence[str]) -> list[str]:
 
 
 def last_events(detail: str, lines: Sequence[str], most: int = LINES_MOST) -> list[str]:
-    """Choose the newest lines that have to do with those who are named; where these are few, the newest of all beside them. In their order."""
+    """Choose the newest lines up to the violation that have to do with those who are named, and with the newest of all where these are few."""
+    at = next((number for number, line in enumerate(lines) if VIOLATED in line), len(lines) - 1)
+    lines = lines[: at + 1]
     names = named_in(detail, lines)
     about = [number for number, line in enumerate(lines) if any(name in line for name in names)][-most:]
     chosen = set(about)

@@ -154,6 +154,8 @@ async def _until_broken(world: World, scope: trio.CancelScope) -> None:
 async def _recover(world: World, cluster: Cluster, workload: Workload, healed: list[float]) -> None:
     """Heal everything, wait for rest, and look."""
     world.heal()
+    for machine in cluster.machines.values():
+        machine.stalled_until = min(machine.stalled_until, trio.current_time())
     began = trio.current_time()
     reasons: list[str] = ["nobody has looked yet"]
     while reasons and not world.violations:

@@ -12,13 +12,13 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TimeRemaini
 from rich.text import Text
 
 from chaos.simulation import sometimes
-from chaos.simulation.batch import Tally
+from chaos.simulation.batch import TRACED_FAILURES_MOST, Tally
 from chaos.simulation.faults import Options
 from chaos.simulation.job import Done, brief, command
 from chaos.simulation.report import Report, Shrunk, last_events, named_in, promise
 from chaos.simulation.timeline import Life
 
-FAILURES_IN_FULL = 5  # of a batch; later ones get a line each
+FAILURES_IN_FULL = TRACED_FAILURES_MOST  # of a batch; later ones get a line each
 LONG_GAP_S = 1.0
 ID_LENGTH = 26
 

@@ -27,7 +27,6 @@ from chaos.simulation.run import run  # noqa: E402
 from contracts.errors import Invalid  # noqa: E402
 
 NO_LOGS = 50  # critical: nothing in the house is
-TAIL_MOST = 20_000  # lines of a failure, of all processes together; the trace keeps few of each anyway
 ACCIDENT_MOST = 8_000  # letters of a traceback
 
 
@@ -67,7 +66,6 @@ def do(job: Job) -> Done:
     except Exception as error:  # noqa: BLE001 - it is what this process has to tell
         text = "".join(traceback.format_exception(error))[-ACCIDENT_MOST:]
         return Done(job=job, options=options, violations=(Violation("error", text),), points=tuple(buggify.found))
-    lines = world.trace.lines if job.is_kept else world.trace.tail(TAIL_MOST) if result.violations else []
     return Done(
         job=job,
         options=options,
@@ -78,7 +76,7 @@ def do(job: Job) -> Done:
         wall_s=result.wall_s,
         healed_s=result.healed_s,
         trace=result.trace,
-        lines=tuple(lines),
+        lines=tuple(world.trace.lines),
         points=tuple(buggify.found),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -228,12 +229,15 @@ class Workload:
         sent.last_seen = event.data["verdict"]
 
     async def _staff(self) -> None:
-        """Judge something again now and then."""
+        """Judge something again now and then, and move the freeze."""
         world, work = self.world, self.world.work
         if not world.options.submissions:
             return  # in a scenario where nobody submits by chance, nobody meddles with what it submits
         for _ in range(work.choice((0, 0, 1, 2))):
             await world.clock.sleep(work.uniform(1.0, world.options.hurt_s))
+            if work.random() < 0.4:
+                await self._change_the_contest()
+                continue
             known = [each.submission_id for each in self.sent if each.submission_id]
             selector = (
                 {"contest_id": CONTEST} if work.random() < 0.3 or not known else {"submission_id": work.choice(known)}
@@ -241,6 +245,15 @@ class Workload:
             answer = await self._try(self.admin, "POST", "/api/v1/rejudgings", selector)
             if answer is not None and answer.status == 202:
                 world.saw("rejudged")
+
+    async def _change_the_contest(self) -> None:
+        """Freeze the board, or thaw it: every view is rebuilt while verdicts come in."""
+        freeze = None
+        if self.world.work.random() < 0.6:
+            freeze = datetime.fromtimestamp(EPOCH_MS / 1000 + self.world.work.uniform(-60, 60), UTC).isoformat()
+        answer = await self._try(self.admin, "PATCH", f"/api/v1/contests/{CONTEST}", {"freeze": freeze})
+        if answer is not None and answer.status == 200:
+            self.world.saw("contest_changed")
 
     async def _watcher(self, name: str) -> None:
         """Follow the board for ever; what is seen must only ever get newer."""

@@ -159,6 +159,8 @@ class Link:
         world = self.world
         self._live(what)
         await world.clock.sleep(world.latency_s())
+        if self.machine.stalled_until:
+            await self._thaw()
         self._live(what)
         if world.is_cut(self.machine.name, self.neighbour):
             await self._stall(what)
@@ -175,6 +177,8 @@ class Link:
         """Bring the answer back; raises EdgeLost when it is lost: the effect is there, and nobody knows."""
         world = self.world
         await world.clock.sleep(world.latency_s())
+        if self.machine.stalled_until:
+            await self._thaw()
         self._live(what)
         if world.is_cut(self.machine.name, self.neighbour):
             await self._stall(what)
@@ -183,6 +187,11 @@ class Link:
         if loss and world.strikes(Fault.LOSS, loss):
             world.trace(self.machine.name, f"← {self.neighbour} {what}: lost on the way back")
             await trio.sleep_forever()
+
+    async def _thaw(self) -> None:
+        """Wait while the process stands still."""
+        while self.machine.stalled_until > trio.current_time():
+            await self.world.clock.sleep(self.machine.stalled_until - trio.current_time())
 
     async def _stall(self, what: str) -> None:
         """Nothing passes: go on when the cut heals in time, else learn that the connection is gone."""
