@@ -7,14 +7,16 @@ from collections.abc import Sequence
 
 import msgspec
 
-from chaos.invariants import INVARIANTS
+from chaos.invariants import INVARIANTS, Violation
 from chaos.simulation import sometimes
 from chaos.simulation.batch import Tally
 from chaos.simulation.faults import Fault, Options
 from chaos.simulation.job import Done, command
+from chaos.simulation.timeline import unjudged
 
 SUBMITTED = "submitted"  # a counter that has its own place in the report
 VIOLATED = " VIOLATED: "  # marks its place in the trace
+UNJUDGED_MOST = 2
 LINES_MOST = 30  # shown of a failure
 ID = re.compile(r"\b[0-9A-HJKMNP-TV-Z]{26}\b")
 
@@ -113,11 +115,18 @@ def named_in(detail: str, lines: Sequence[str]) -> list[str]:
     return [name for name in who if name in words] + list(dict.fromkeys(ID.findall(detail)))
 
 
-def last_events(detail: str, lines: Sequence[str], most: int = LINES_MOST) -> list[str]:
-    """Choose the newest lines up to the violation that have to do with those who are named, and with the newest of all where these are few."""
+def suspects(violations: Sequence[Violation], lines: Sequence[str]) -> list[str]:
+    """Return who has to do with the violations: those who are named, and if no submission is, some that nobody has judged."""
+    names = list(dict.fromkeys(name for each in violations for name in named_in(each.detail, lines)))
+    if not any(map(ID.fullmatch, names)):
+        names += unjudged(lines)[:UNJUDGED_MOST]
+    return names
+
+
+def last_events(names: Sequence[str], lines: Sequence[str], most: int = LINES_MOST) -> list[str]:
+    """Choose the newest lines up to the violation in which a name occurs, with the newest of all where these are few."""
     at = next((number for number, line in enumerate(lines) if VIOLATED in line), len(lines) - 1)
     lines = lines[: at + 1]
-    names = named_in(detail, lines)
     about = [number for number, line in enumerate(lines) if any(name in line for name in names)][-most:]
     chosen = set(about)
     for number in range(len(lines) - 1, -1, -1):

@@ -81,6 +81,17 @@ def _folded(moments: Iterable[Moment]) -> list[Moment]:
     return folded
 
 
+def unjudged(lines: Iterable[str]) -> list[str]:
+    """Return the submissions that were committed and got no verdict at all."""
+    waiting: dict[str, None] = {}
+    for line in lines:
+        if match := _COMMITTED.match(line):
+            waiting[match[2]] = None
+        elif match := _JUDGED.match(line):
+            waiting.pop(match[2], None)
+    return list(waiting)
+
+
 def _find(submission: str, lines: Iterable[str]) -> str:
     known: dict[str, str] = {}
     for line in lines:
