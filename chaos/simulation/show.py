@@ -15,12 +15,11 @@ from chaos.simulation import sometimes
 from chaos.simulation.batch import TRACED_FAILURES_MOST, Tally
 from chaos.simulation.faults import Options
 from chaos.simulation.job import Done, brief, command
-from chaos.simulation.report import Report, Shrunk, last_events, named_in, promise
+from chaos.simulation.report import ID, Report, Shrunk, last_events, promise, suspects
 from chaos.simulation.timeline import Life
 
 FAILURES_IN_FULL = TRACED_FAILURES_MOST  # of a batch; later ones get a line each
 LONG_GAP_S = 1.0
-ID_LENGTH = 26
 
 
 class Sayer:
@@ -64,11 +63,10 @@ class Sayer:
         self.line()
 
     def _events(self, done: Done) -> None:
-        detail = "\n".join(each.detail for each in done.violations)
-        chosen = last_events(detail, done.lines)
+        names = suspects(done.violations, done.lines)
+        chosen = last_events(names, done.lines)
         if not chosen:
             return
-        names = named_in(detail, done.lines)
         self.line()
         self.line(f"  the last events{f' around {_list(names)}' if names else ''}", "dim")
         for text in chosen:
@@ -79,9 +77,7 @@ class Sayer:
     def _commands(self, done: Done) -> None:
         replay = command(done.job)
         self._labelled("replay", replay)
-        ids = [
-            each for each in named_in("\n".join(one.detail for one in done.violations), []) if len(each) == ID_LENGTH
-        ]
+        ids = [name for name in suspects(done.violations, done.lines) if ID.fullmatch(name)]
         if ids:
             self._labelled("timeline", f"{replay} --timeline {ids[0]}")
         self._labelled("shrink", f"{replay} --shrink")
