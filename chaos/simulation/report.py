@@ -15,6 +15,10 @@ from chaos.simulation.job import Done, command
 from chaos.simulation.timeline import unjudged
 
 SUBMITTED = "submitted"  # a counter that has its own place in the report
+LOOKING = (
+    "→ redis LRANGE progress:",
+    "GET /api/v1/submissions/",
+)  # somebody looks at a submission, which changes nothing
 VIOLATED = " VIOLATED: "  # marks its place in the trace
 UNJUDGED_MOST = 2
 LINES_MOST = 30  # shown of a failure
@@ -127,7 +131,11 @@ def last_events(names: Sequence[str], lines: Sequence[str], most: int = LINES_MO
     """Choose the newest lines up to the violation in which a name occurs, with the newest of all where these are few."""
     at = next((number for number, line in enumerate(lines) if VIOLATED in line), len(lines) - 1)
     lines = lines[: at + 1]
-    about = [number for number, line in enumerate(lines) if any(name in line for name in names)][-most:]
+    about = [
+        number
+        for number, line in enumerate(lines)
+        if any(name in line for name in names) and not any(words in line for words in LOOKING)
+    ][-most:]
     chosen = set(about)
     for number in range(len(lines) - 1, -1, -1):
         if len(chosen) >= most:

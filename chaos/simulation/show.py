@@ -33,6 +33,10 @@ class Sayer:
         """Print a line."""
         self.console.print(Text(text, style) if isinstance(text, str) else text, soft_wrap=True)
 
+    def prose(self, text: str) -> None:
+        """Print a sentence, which a terminal may break between words."""
+        self.console.print(Text(text, "dim"), soft_wrap=not self.console.is_terminal)
+
     # ---- failures ----------------------------------------------------------------------------------------------------
 
     def failure(self, done: Done, *, is_single: bool = False) -> None:
@@ -144,9 +148,7 @@ class Sayer:
             self.line()
         unseen = [name for name in required if not (report.faults.get(name) or report.sometimes.get(name))]
         if unseen and is_complete and not is_strict:
-            self.line(
-                f"not seen, which is a violation from {sometimes.SEEDS_ENOUGH} seeds on: {', '.join(unseen)}", "dim"
-            )
+            self.prose(f"not seen, which is a violation from {sometimes.SEEDS_ENOUGH} seeds on: {', '.join(unseen)}")
             self.line()
 
     def _row(self, name: str, many: int) -> None:
