@@ -117,7 +117,9 @@ class Intake:
             async with held(self.redis, request.submission_id, request.attempt, owner):
                 work = await ask_core(self.rpc, GetWork(submission_id=request.submission_id, attempt=request.attempt))
                 if work is not None:
-                    await ask_core(self.rpc, judge_error(request, work.fencing, owner, "it crashed its judge twice"))
+                    verdict = judge_error(request, work.fencing, owner, "it crashed its judge twice")
+                    if await ask_core(self.rpc, verdict) is None:
+                        return Outcome.HELD
         except LeaseHeld:
             return Outcome.HELD
         except (LeaseLost, Unavailable, SetAside) as error:

@@ -108,7 +108,7 @@ class Worker:
                 work = await ask_core(self.rpc, GetWork(submission_id=request.submission_id, attempt=request.attempt))
                 if work is not None:
                     structlog.contextvars.bind_contextvars(correlation_id=work.correlation_id)
-                    await self._attempt(work, owner)
+                    return await self._attempt(work, owner)
                 return Outcome.SETTLED
         except LeaseHeld:
             return Outcome.HELD
@@ -118,7 +118,8 @@ class Worker:
         finally:
             structlog.contextvars.unbind_contextvars("correlation_id")
 
-    async def _attempt(self, work: Work, owner: str) -> None:
+    async def _attempt(self, work: Work, owner: str) -> Outcome:
+        """Judge. HELD when somebody has a newer number: perhaps a judge that died since, so this request is not done with before a verdict is there."""
         started = trio.current_time()
         # buggify at judge.got_work
         judgement = await self._in_sandbox(work)
@@ -149,6 +150,7 @@ class Worker:
             ms=round(took_s * 1000),
         )
         self.meter.observe("judging_seconds", took_s, verdict=judgement.verdict, language=work.language)
+        return Outcome.HELD if judged is None else Outcome.SETTLED
 
     async def _update_leaderboard(self, judged: Judged) -> None:
         """Take the fast path to the board and to whoever watches; when it fails the outbox's event does the same a little later."""
