@@ -14,6 +14,7 @@ import trio
 from actors.outbox import QUEUES
 from actors.settings import Settings
 from actors.system import Role
+from chaos.simulation.ledger import Ledger
 from chaos.simulation.machine import Machine
 from chaos.simulation.neighbours.database import HISTORY, Engine
 from chaos.simulation.neighbours.rpc import Exchange
@@ -67,6 +68,7 @@ class Engines:
         self.database = Engine(self._on_commit)
         self.redis = MemoryRedis(world.wall)
         self.broker = MemoryBroker()
+        self.ledger = Ledger(world, self)
         self.exchange = Exchange(world)
         self.outbox: dict[str, bool] = {}  # committed message → whether it was published
         self.published: Counter[str] = Counter()

@@ -192,7 +192,9 @@ class Machine:
         engines, world = self.engines, self.world
         at_database = database.SimulatedDatabase(world, Link(world, self, database.NAME), engines.database)
         at_redis = redis.SimulatedRedis(world, Link(world, self, redis.NAME), engines.redis)
-        at_broker = broker.SimulatedBroker(world, Link(world, self, broker.NAME), engines.broker, engines.on_publish)
+        at_broker = broker.SimulatedBroker(
+            world, Link(world, self, broker.NAME), engines.broker, engines.on_publish, engines.ledger
+        )
         rpc = SimulatedRpc(engines.exchange, Link(world, self, "rpc"))
         self._broker = at_broker
         self.judging = SimulatedJudging(world, self, world.options.workers)

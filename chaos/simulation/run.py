@@ -247,6 +247,7 @@ async def _check(world: World, cluster: Cluster, workload: Workload) -> None:
     for violation in (
         *submissions_judged(acknowledged, submissions, verdicts, may_err=may_err),
         *outbox_published(engines.outbox),
+        *await engines.ledger.vanished(),
     ):
         world.note(violation)
     errors = sum(1 for row in submissions if row["verdict"] == "JE")

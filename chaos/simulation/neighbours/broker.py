@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import msgspec
 
 from chaos.simulation.faults import Fault
+from chaos.simulation.ledger import Ledger
 from chaos.simulation.world import Link, World
 from contracts.ports import BrokerDelivery, BrokerMessage, Queue, QueueDepth
 from edge.memory_broker import MemoryBroker
@@ -22,11 +23,12 @@ class SimulatedBroker:
 
     is_durable = True
 
-    def __init__(self, world: World, link: Link, engine: MemoryBroker, on_publish: OnPublish) -> None:
+    def __init__(self, world: World, link: Link, engine: MemoryBroker, on_publish: OnPublish, ledger: Ledger) -> None:
         self._world = world
         self._link = link
         self._engine = engine
         self._on_publish = on_publish
+        self.ledger = ledger
         self._consumers: dict[AsyncIterator[BrokerDelivery], None] = {}
 
     def break_connection(self) -> None:
@@ -45,10 +47,14 @@ class SimulatedBroker:
         what = f"publish {routing_key} {message.message_id}{_about(message)}"
         await self._link.there(what)
         self._on_publish(routing_key, message)
-        await self._engine.publish(routing_key, message)
+        await self._take(routing_key, message)
         if self._world.strikes(Fault.DUPLICATE, 0.03):
-            await self._engine.publish(routing_key, message)
+            await self._take(routing_key, message)
         await self._link.back(what, ambiguous=0.03)
+
+    async def _take(self, routing_key: str, message: BrokerMessage) -> None:
+        await self._engine.publish(routing_key, message)
+        self.ledger.came(routing_key, message)
 
     @asynccontextmanager
     async def consume(self, queue: str, *, prefetch: int) -> AsyncIterator[AsyncIterator[BrokerDelivery]]:
@@ -57,18 +63,18 @@ class SimulatedBroker:
         async with self._engine.consume(queue, prefetch=prefetch) as deliveries:
             self._consumers[deliveries] = None
             try:
-                yield self._arriving(deliveries)
+                yield self._arriving(queue, deliveries)
             finally:
                 del self._consumers[deliveries]
 
-    async def _arriving(self, deliveries: AsyncIterator[BrokerDelivery]) -> AsyncIterator[BrokerDelivery]:
+    async def _arriving(self, queue: str, deliveries: AsyncIterator[BrokerDelivery]) -> AsyncIterator[BrokerDelivery]:
         async for delivery in deliveries:
             await self._world.clock.sleep(self._world.latency_s())
             if delivery.redelivered:
                 self._world.saw("redelivered")
             name = self._link.machine.name
             self._world.trace(name, f"← broker {delivery.message.message_id} ({delivery.delivery_count} before)")
-            yield _Delivery(self, self._world, self._link, delivery)
+            yield _Delivery(self, self._world, self._link, queue, delivery)
 
     async def depth(self, queue: str) -> QueueDepth:
         """Say how full a queue is."""
@@ -97,10 +103,11 @@ def _about(message: BrokerMessage) -> str:
 class _Delivery:
     """A delivery. Its answer is sent and not confirmed: an ack that does not arrive looks like one that does."""
 
-    def __init__(self, broker: SimulatedBroker, world: World, link: Link, delivery: BrokerDelivery) -> None:
+    def __init__(self, broker: SimulatedBroker, world: World, link: Link, queue: str, delivery: BrokerDelivery) -> None:
         self._broker = broker
         self._world = world
         self._link = link
+        self._queue = queue
         self._delivery = delivery
         self.message = delivery.message
         self.redelivered = delivery.redelivered
@@ -110,6 +117,7 @@ class _Delivery:
         """Acknowledge."""
         if await self._is_sent("ack"):
             await self._delivery.ack()
+            await self._broker.ledger.acknowledged(self._queue, self.message)
 
     async def nack(self) -> None:
         """Put it back."""
