@@ -20,7 +20,6 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
     subcommand_metavar="",
-    help="A whole cluster in one deterministic run, from a seed.",
 )
 
 
@@ -51,10 +50,11 @@ def simulate(
     ] = "",
     output: OutputOption = Output.TEXT,
 ) -> None:
-    """A whole cluster in one deterministic run: the real actors, simulated neighbours, faults by chance. Is it held to all its promises?
+    """Run a whole cluster in one deterministic simulation: real actors, simulated neighbours, faults by chance; hold it to every promise.
 
-    [bold]codewarz simulate --seeds 0..299[/]   three hundred runs; a failure prints the command that replays it
-    [bold]codewarz simulate --replay 7[/]       one of them, line by line
+    [bold]codewarz simulate --seeds 0..299[/]: three hundred runs. A failure prints the command that replays it.
+
+    [bold]codewarz simulate --replay 7[/]: one of them, line by line.
     """
     import trio
 

@@ -10,7 +10,7 @@ import trio
 
 from actors.gateway.app import make_app
 from actors.gateway.services import Services
-from chaos.simulation.world import World
+from chaos.simulation.world import World, here
 from supervisor.context import Context
 
 if TYPE_CHECKING:
@@ -175,6 +175,7 @@ class Front:
         self._nursery.start_soon(self._answer, exchange, name=f"{scope['method']} {scope['path']}")
 
     async def _answer(self, exchange: Exchange) -> None:
+        here.set(self._machine)  # and not whoever asked
         try:
             await self._app(exchange.scope, exchange.receive, exchange.send)
         finally:

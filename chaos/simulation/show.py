@@ -112,15 +112,7 @@ class Sayer:
             self.line(Text.assemble(("✗ ", "bold red"), (each.invariant, "bold red"), f"  {each.detail}"))
         if batchwide:
             self.line()
-        failed = len(tally.failures)
-        seeds = f"{tally.seeds:,} seed{'' if tally.seeds == 1 else 's'}"
-        if tally.seeds < planned:
-            seeds += f" of {planned:,}, then it was interrupted"
-        if failed or batchwide:
-            many = f"{failed or 'no'} failing" if failed else f"{len(batchwide)} counters at 0"
-            self.line(Text.assemble(("✗ ", "bold red"), (f"{seeds}: {many}", "bold")))
-        else:
-            self.line(Text.assemble(("✓ ", "bold green"), (f"{seeds}: no violation", "bold")))
+        self.line(_sum(tally, planned, len(batchwide)))
         wall = f"{report.wall_s:,.1f} s of wall time"
         self.line(
             f"  {report.submissions:,} submissions and {report.simulated_s:,.0f} simulated seconds in {wall}: "
@@ -198,6 +190,26 @@ class Sayer:
                     (each.what.replace("\n", " "), style or _style_of(each.what)),
                 )
             )
+
+
+def _sum(tally: Tally, planned: int, unseen: int) -> Text:
+    """Say in a line how a batch ended; ``unseen`` counters should have been raised."""
+    seeds = f"{tally.seeds:,} seed{'' if tally.seeds == 1 else 's'}"
+    failed = len(tally.failures)
+    if failed or unseen:
+        found = " and ".join(
+            text for many, text in ((failed, f"{failed:,} failed"), (unseen, f"{unseen} things never happened")) if many
+        )
+        sign, style = "✗ ", "bold red"
+    else:
+        found, sign, style = "no violation", "✓ ", "bold green"
+    if tally.seeds < planned:
+        seeds, sign, style = (
+            f"interrupted after {seeds} of {planned:,}",
+            sign if failed else "– ",
+            style if failed else "bold yellow",
+        )
+    return Text.assemble((sign, style), (f"{seeds}: {found}", "bold"))
 
 
 def _style_of(what: str) -> str:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import outcome
 import trio
 
 from chaos.simulation.faults import Fault
-from chaos.simulation.world import Link, World
+from chaos.simulation.world import Link, World, here
 from contracts.errors import CodeWarzError, DeadlineExceeded, EdgeLost, Unavailable
 from contracts.messages import Request
 from contracts.ports import Handler
+
+if TYPE_CHECKING:
+    from chaos.simulation.machine import Machine
 
 R = TypeVar("R")
 CALLS_MOST = 256
@@ -22,8 +25,8 @@ CALLS_MOST = 256
 class _Server:
     """A service in one process, and the nursery that its calls run in."""
 
-    def __init__(self, name: str, handler: Handler, nursery: trio.Nursery) -> None:
-        self.name = name  # of the process
+    def __init__(self, machine: Machine, handler: Handler, nursery: trio.Nursery) -> None:
+        self.machine = machine
         self.handler = handler
         self.nursery = nursery
         self.calls = 0
@@ -63,7 +66,7 @@ class SimulatedRpc:
         """Send a request to any process that serves it."""
         what = _words(service, request)
         server = self._choose(service)
-        way = Link(self._world, self._link.machine, server.name)
+        way = Link(self._world, self._link.machine, server.machine.name)
         call = _Call()
         with trio.move_on_after(max(timeout, 0.0)):
             await way.there(what, loss=0.01)
@@ -92,6 +95,7 @@ class SimulatedRpc:
 
     async def _serve(self, server: _Server, request: Request[Any], call: _Call, timeout: float) -> None:
         """Answer in the server's process; whoever asked may be gone by then."""
+        here.set(server.machine)
         try:
             with trio.move_on_after(timeout):
                 call.end(outcome.Value(await server.handler(request, timeout=timeout)))
@@ -107,7 +111,7 @@ class SimulatedRpc:
     async def serve(self, service: str, handler: Handler) -> AsyncIterator[None]:
         """Answer a service's requests during the block."""
         async with trio.open_nursery() as nursery:
-            server = _Server(self._link.machine.name, handler, nursery)
+            server = _Server(self._link.machine, handler, nursery)
             living = self._exchange.servers.setdefault(service, [])
             living.append(server)
             try:
