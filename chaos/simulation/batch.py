@@ -185,19 +185,26 @@ class Batch:
     """Jobs, one for each seed, over ``many`` processes. ``tally`` is right at any moment, so that a batch that is interrupted still tells what it found."""
 
     def __init__(
-        self, seeds: Sequence[int], *, scenario: str = "", many: int = 1, on_done: OnDone | None = None
+        self,
+        seeds: Sequence[int],
+        *,
+        scenario: str = "",
+        many: int = 1,
+        on_done: OnDone = lambda _: None,
+        command: Sequence[str] = COMMAND,
     ) -> None:
         self.tally = Tally()
         self._seeds = seeds
         self._scenario = scenario
         self._many = max(1, min(many, len(seeds)))
         self._on_done = on_done
+        self._command = command
         self._auditing = trio.Lock()
         self.refused = ""  # the sentence that says why nothing of this can be run
 
     async def run(self) -> None:
         """Run all."""
-        async with workers(self._many + 1) as (auditor, *usual):
+        async with workers(self._many + 1, self._command) as (auditor, *usual):
             if any(map(is_twice, self._seeds)):
                 await auditor.start()  # at the same time as the others, so that all of them have read the same files
             async with trio.open_nursery() as nursery:
@@ -220,8 +227,7 @@ class Batch:
                 if done.trace and not job.is_kept and len(self.tally.failures) < TRACED_FAILURES_MOST:
                     done = await self._with_its_trace(done, worker)
                 self.tally.failures.append(done)
-            if self._on_done is not None:
-                self._on_done(done)
+            self._on_done(done)
 
     async def _with_its_trace(self, done: Done, worker: Worker) -> Done:
         """Run a failure again for its trace, which is not kept of every run."""

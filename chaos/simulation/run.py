@@ -60,6 +60,8 @@ def run(options: Options, *, is_kept: bool = False, scenario: Scenario | None = 
         world = World(options, clock, is_kept=is_kept)
         worlds.append(world)
         world.trace("run", f"knobs {turned}")
+        if any("MAILBOX" in name for name in turned):
+            world.saw(Fault.FULL_MAILBOX)
         buggify.set_world(_Points(world).come)
         try:
             await _live(world, healed, scenario)
