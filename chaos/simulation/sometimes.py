@@ -48,6 +48,7 @@ RECOVERIES: dict[str, str] = {
     "submission_retried": "somebody pressed again, with the same key",
     "submission_reloaded": "somebody left the stream of a submission and came back",
     "rejudged": "staff had something judged again",
+    "contest_changed": "staff moved the freeze in the middle of the contest",
     "stream_reset": "a browser was told to begin anew",
     "stream_ended": "the stream of a board ended, and its reader came back",
     "judge_error": "a submission ended as a judge error, after its sandboxes had died",

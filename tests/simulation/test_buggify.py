@@ -53,7 +53,13 @@ def _python(folder: Path, program: str) -> subprocess.CompletedProcess[str]:
     """Run a program in a process where the house is a folder of ours."""
     env = {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{Path(__file__).parents[2]}"}
     return subprocess.run(
-        [sys.executable, "-P", "-c", program], cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-P", "-c", program],
+        cwd=folder,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
 
 

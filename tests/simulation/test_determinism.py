@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import pytest
 import trio
 
@@ -48,13 +50,13 @@ def test_sleepers_wake_in_the_order_of_their_deadlines() -> None:
     async def main(clock: DiscreteClock) -> list[float]:
         woken: list[float] = []
 
-        async def sleeper(seconds: float, sleep: object) -> None:
-            await (clock.sleep(seconds) if sleep == "clock" else trio.sleep(seconds))
+        async def sleeper(seconds: float, sleep: Callable[[float], Awaitable[None]]) -> None:
+            await sleep(seconds)
             woken.append(seconds)
 
         async with trio.open_nursery() as nursery:
             for number, seconds in enumerate((0.3, 0.1, 0.5, 0.2, 0.4)):
-                nursery.start_soon(sleeper, seconds, "clock" if number % 2 else "trio")
+                nursery.start_soon(sleeper, seconds, clock.sleep if number % 2 else trio.sleep)
         return woken
 
     assert simulate(main, seed=3) == [0.1, 0.2, 0.3, 0.4, 0.5]
