@@ -207,7 +207,7 @@ class Staged:
         """Play it."""
         try:
             await self._play(cluster, workload)
-        except* (AssertionError, Invalid) as group:
+        except* AssertionError as group:
             for error in _leaves(group):
                 cluster.world.violated("scenario", _words(error))
 
@@ -260,6 +260,11 @@ def _module(path: Path) -> ModuleType:
         where = traceback.extract_tb(error.__traceback__)[-1]
         raise Invalid(f"{path} cannot be loaded: {type(error).__name__}: {error} (line {where.lineno})") from error
     return module
+
+
+def refusal(error: BaseException) -> str:
+    """Return the sentence of a scenario that asks for what is not there, such as a process of another name; "" for any other error."""
+    return next((_words(each) for each in _leaves(error) if isinstance(each, Invalid)), "")
 
 
 def _leaves(error: BaseException) -> list[BaseException]:
