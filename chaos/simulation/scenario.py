@@ -20,8 +20,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
-from types import ModuleType
-from typing import Any, TypeVar
+from types import CodeType, ModuleType
+from typing import Any, Protocol, TypeVar
 
 import trio
 
@@ -187,16 +187,27 @@ class Arrival:
         return await self._stage.until(lambda: self._process, f"somebody at {self._point}", within_s=self._within_s)
 
 
-Play = Callable[[Stage], Awaitable[None]]
+class Play(Protocol):
+    """A story."""
+
+    __name__: str
+    __code__: CodeType
+
+    def __call__(self, stage: Stage, /) -> Awaitable[None]:
+        """Play it."""
+        ...
+
+
 Plain = Callable[[Cluster, Workload], Awaitable[None]]
 
 
 class Staged:
     """A scenario that can be run: a story, and the options that it wants. What it asserts in vain is a violation."""
 
-    def __init__(self, play: Plain, name: str, fields: dict[str, Any]) -> None:
+    def __init__(self, play: Plain, name: str, path: str, fields: dict[str, Any]) -> None:
         self.name = name
         self._play = play
+        self._path = path
         self._fields = fields
 
     def options(self, seed: int) -> Options:
@@ -209,7 +220,17 @@ class Staged:
             await self._play(cluster, workload)
         except* AssertionError as group:
             for error in _leaves(group):
-                cluster.world.violated("scenario", _words(error))
+                cluster.world.violated("scenario", self._words(error))
+
+    def refusal(self, error: BaseException) -> str:
+        """Return the sentence of a scenario that asks for what is not there, such as a process of another name; "" for any other error."""
+        return next((self._words(each) for each in _leaves(error) if isinstance(each, Invalid)), "")
+
+    def _words(self, error: BaseException) -> str:
+        """Say what did not hold, and in which line of the scenario."""
+        frames = traceback.extract_tb(error.__traceback__)
+        last = next((each for each in reversed(frames) if each.filename == self._path), frames[-1])
+        return f"{str(error) or last.line} ({Path(last.filename).name}, line {last.lineno})"
 
 
 def scenario(**options: Any) -> Callable[[Play], Staged]:
@@ -219,7 +240,7 @@ def scenario(**options: Any) -> Callable[[Play], Staged]:
         async def plain(cluster: Cluster, workload: Workload) -> None:
             await play(Stage(cluster, workload))
 
-        return Staged(plain, play.__name__, options)
+        return Staged(plain, play.__name__, play.__code__.co_filename, options)
 
     return staged
 
@@ -235,7 +256,7 @@ def load(reference: str) -> Staged:
     found = {key: each for key, each in vars(module).items() if isinstance(each, Staged)}
     plain = getattr(module, name or "scenario", None)
     if (name or "scenario") not in found and plain is not scenario and callable(plain):
-        found[name or "scenario"] = Staged(plain, name or "scenario", {})
+        found[name or "scenario"] = Staged(plain, name or "scenario", path, {})
     if name and name in found:
         return found[name]
     if not name and len(found) == 1:
@@ -262,22 +283,7 @@ def _module(path: Path) -> ModuleType:
     return module
 
 
-def refusal(error: BaseException) -> str:
-    """Return the sentence of a scenario that asks for what is not there, such as a process of another name; "" for any other error."""
-    return next((_words(each) for each in _leaves(error) if isinstance(each, Invalid)), "")
-
-
 def _leaves(error: BaseException) -> list[BaseException]:
     if isinstance(error, BaseExceptionGroup):
         return [leaf for each in error.exceptions for leaf in _leaves(each)]
     return [error]
-
-
-def _words(error: BaseException) -> str:
-    """Say what did not hold, and in which line of the scenario."""
-    text = str(error)
-    frames = traceback.extract_tb(error.__traceback__)
-    if isinstance(error, NeverCame | Invalid):
-        frames = traceback.StackSummary(each for each in frames if each.filename != __file__)
-    last = frames[-1]
-    return f"{text or last.line} ({Path(last.filename).name}, line {last.lineno})"

@@ -64,7 +64,7 @@ def do(job: Job) -> Done:
     try:
         result, world = run(options, is_kept=job.is_kept, scenario=played)
     except Exception as error:  # noqa: BLE001 - it is what this process has to tell
-        if played is not None and (sentence := scenario.refusal(error)):
+        if played is not None and (sentence := played.refusal(error)):
             return Done(job=job, options=options, refused=sentence)
         text = "".join(traceback.format_exception(error))[-ACCIDENT_MOST:]
         return Done(job=job, options=options, violations=(Violation("error", text),), points=tuple(buggify.found))

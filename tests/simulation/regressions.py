@@ -1,0 +1,33 @@
+"""What the simulation has found: the run that showed it, and what was wrong. All of them are run again by ``test_regressions.py``.
+
+A seed finds its way again only in the code of its day: with every change of what tasks do, chance falls otherwise. So the table keeps the options, shrunk where
+that was possible, and a bug that deserves a test for good gets a scenario besides (``scenarios/``), which says what happens instead of leaving it to chance.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from chaos.simulation.faults import Options
+from chaos.simulation.job import Job
+
+
+class Regression(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that once broke a promise."""
+
+    name: str  # of the bug, as a test is named
+    wrong: str  # what was wrong, in a sentence or two
+    broke: str  # the invariant
+    seed: int | None = None  # either the seed
+    options: Options | None = None  # or what it was shrunk to
+
+    @property
+    def job(self) -> Job:
+        """What a worker is asked for."""
+        if self.options is not None:
+            return Job(seed=self.options.seed, options=self.options)
+        assert self.seed is not None, f"{self.name} has neither a seed nor options"
+        return Job(seed=self.seed)
+
+
+REGRESSIONS: tuple[Regression, ...] = ()
