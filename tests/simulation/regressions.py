@@ -30,4 +30,29 @@ class Regression(msgspec.Struct, frozen=True, kw_only=True):
         return Job(seed=self.seed)
 
 
-REGRESSIONS: tuple[Regression, ...] = ()
+REGRESSIONS: tuple[Regression, ...] = (
+    Regression(
+        name="a_neighbour_that_restarts_ends_the_process",
+        wrong="Hub, intakes and gauges crashed of a Redis or broker that was away; five crashes in some seconds made supervisors, and then the process, give up.",
+        broke="I9",
+        seed=12,
+    ),
+    Regression(
+        name="an_older_board_from_another_gateway",
+        wrong="A browser that came back to a gateway which had heard less than the one before was sent that gateway's older snapshot.",
+        broke="I5",
+        seed=1343,
+    ),
+    Regression(
+        name="an_older_board_while_the_snapshot_is_read",
+        wrong="The same, when the gateway shared a snapshot that another browser had asked for a moment before.",
+        broke="I5",
+        seed=1384,
+    ),
+    Regression(
+        name="a_set_aside_request_crashes_its_asker",
+        wrong="Core had set a judge's request aside after two crashes of its own; the answer crashed the judge's worker, and the submission was given up as a judge error.",
+        broke="I7",
+        seed=1614,
+    ),
+)
