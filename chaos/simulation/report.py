@@ -72,10 +72,10 @@ class Report(msgspec.Struct, kw_only=True):
 def make_report(seeds: str, tally: Tally, *, is_complete: bool = False) -> Report:
     """Sum up; ``is_complete`` says that these were seeds as they come, none left out: then what never happened is a violation, if they were enough."""
     violations = [found for done in tally.failures for found in found_in(done)]
-    if is_complete and tally.seeds >= sometimes.SEEDS_ENOUGH:
+    if is_complete:
         violations += [
             Found(None, "sometimes", f"{name} never happened in {tally.seeds} seeds: {text}", None, None, None)
-            for name, text in sometimes.never_fired(tally.counts, tally.points).items()
+            for name, text in sometimes.never_fired(tally.counts, sorted(tally.points), tally.seeds).items()
         ]
     faults = {str(fault): tally.counts[fault] for fault in Fault}
     others = dict.fromkeys(sometimes.required(sorted(tally.points)), 0) | tally.counts

@@ -125,22 +125,23 @@ class Sayer:
             self.line(f"  {tally.twice} of them run twice, by two processes, {said}", "dim")
 
     def _tables(self, report: Report, tally: Tally, *, is_complete: bool) -> None:
-        required = sometimes.required(tally.points)
-        is_strict = is_complete and tally.seeds >= sometimes.SEEDS_ENOUGH
+        required = sometimes.required(tally.points, tally.seeds) if is_complete else {}
         recoveries, points = {}, {}
         for name, many in report.sometimes.items():
             (points if name.startswith(sometimes.POINT) else recoveries)[name] = many
         for title, counts in (("fault", report.faults), ("sometimes", recoveries), ("point in our code", points)):
-            shown = {name: many for name, many in counts.items() if many or (is_strict and name in required)}
+            shown = {name: many for name, many in counts.items() if many or name in required}
             if not shown:
                 continue
             self.line(f"{title:<20} {'times':>11}", "dim")
             for name, many in shown.items():
                 self._row(name, many)
             self.line()
-        unseen = [name for name in required if not (report.faults.get(name) or report.sometimes.get(name))]
-        if unseen and is_complete and not is_strict:
-            self.prose(f"not seen, which is a violation from {sometimes.SEEDS_ENOUGH} seeds on: {', '.join(unseen)}")
+        wanted = sometimes.required(sorted(tally.points))
+        unseen = [name for name in wanted if name not in required and not tally.counts[name]]
+        if unseen and is_complete:
+            enough = f"{sometimes.SEEDS_ENOUGH:,} seeds on, of what is rare from {sometimes.SEEDS_ENOUGH_FOR_RARE:,}"
+            self.prose(f"not seen, which is a violation from {enough}: {', '.join(unseen)}")
             self.line()
 
     def _row(self, name: str, many: int) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from chaos.simulation.faults import Fault
 
 SEEDS_ENOUGH = 300  # a batch of so many seeds must have seen everything that is required
+SEEDS_ENOUGH_FOR_RARE = 3_000  # and one of so many, what is rare as well
 
 FAULTS: dict[str, str] = {
     "latency": "a message took up to seconds",
@@ -40,19 +41,23 @@ FAULTS: dict[str, str] = {
 
 RECOVERIES: dict[str, str] = {
     "actor_restarted": "an actor crashed and its supervisor started it again",
-    "process_gave_up": "supervisors gave up, and the whole process began anew",
-    "quarantined": "a message that crashed its actor again and again was put aside",
     "redelivered": "the broker gave a message to somebody a second time",
     "published_twice": "the outbox published a row again, because nobody knew whether it had",
-    "rejected": "a message went to the dead letters",
     "submission_retried": "somebody pressed again, with the same key",
     "submission_reloaded": "somebody left the stream of a submission and came back",
     "rejudged": "staff had something judged again",
     "contest_changed": "staff moved the freeze in the middle of the contest",
     "stream_reset": "a browser was told to begin anew",
     "stream_ended": "the stream of a board ended, and its reader came back",
+}
+
+RARE: dict[str, str] = {
+    "process_gave_up": "supervisors gave up, and the whole process began anew",
+    "quarantined": "a message that crashed its actor again and again was put aside",
+    "rejected": "a message went to the dead letters",
     "judge_error": "a submission ended as a judge error, after its sandboxes had died",
 }
+"""What only a very large batch must see."""
 
 POSSIBLE: dict[str, str] = {
     "would_not_stop": "an actor did not end when it was told to",
@@ -64,12 +69,15 @@ POSSIBLE: dict[str, str] = {
 POINT = "at "  # begins the counter of a point in our code
 
 
-def required(points: Iterable[str]) -> dict[str, str]:
-    """Return every counter that a large batch must raise, with what it means; ``points`` are the names in our code."""
+def required(points: Iterable[str], seeds: int = SEEDS_ENOUGH_FOR_RARE) -> dict[str, str]:
+    """Return every counter that a batch of so many seeds must raise, with what it means; ``points`` are the names in our code."""
+    if seeds < SEEDS_ENOUGH:
+        return {}
     return (
         {str(fault): FAULTS.get(fault, "") for fault in Fault}
         | RECOVERIES
-        | {f"{POINT}{name}": "something went wrong at this point in our code" for name in points}
+        | (RARE if seeds >= SEEDS_ENOUGH_FOR_RARE else {})
+        | {f"{POINT}{name}": meaning(POINT) for name in points}
     )
 
 
@@ -77,9 +85,9 @@ def meaning(counter: str) -> str:
     """Say in words what a counter counts."""
     if counter.startswith(POINT):
         return "something went wrong at this point in our code"
-    return (FAULTS | RECOVERIES | POSSIBLE).get(counter, "")
+    return (FAULTS | RECOVERIES | RARE | POSSIBLE).get(counter, "")
 
 
-def never_fired(counts: Mapping[str, int], points: Iterable[str]) -> dict[str, str]:
-    """Return what had to happen and did not, with what it means."""
-    return {name: text for name, text in required(points).items() if not counts.get(name)}
+def never_fired(counts: Mapping[str, int], points: Iterable[str], seeds: int) -> dict[str, str]:
+    """Return what had to happen in so many seeds and did not, with what it means."""
+    return {name: text for name, text in required(points, seeds).items() if not counts.get(name)}

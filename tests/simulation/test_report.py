@@ -85,6 +85,12 @@ def test_a_large_batch_in_which_something_never_happened_has_failed() -> None:
     assert {(each.seed, each.invariant, each.replay) for each in found} == {(None, "sometimes", None)}
 
 
+def test_what_is_rare_must_be_seen_in_a_very_large_batch_only() -> None:
+    usual = dict.fromkeys(sometimes.required(["core.committed"], sometimes.SEEDS_ENOUGH), 1)
+    assert not sometimes.never_fired(usual, ["core.committed"], sometimes.SEEDS_ENOUGH_FOR_RARE - 1)
+    assert set(sometimes.never_fired(usual, [], sometimes.SEEDS_ENOUGH_FOR_RARE)) == set(sometimes.RARE)
+
+
 def test_a_small_batch_or_one_that_was_interrupted_need_not_have_seen_anything() -> None:
     assert make_report("", _tally(sometimes.SEEDS_ENOUGH - 1), is_complete=True).violations == []
     assert make_report("", _tally(sometimes.SEEDS_ENOUGH), is_complete=False).violations == []
@@ -99,13 +105,13 @@ def test_every_counter_that_the_simulation_raises_is_explained() -> None:
                 if isinstance(argument, ast.Constant):
                     named.add(argument.value)
     assert named, "where is World.saw?"
-    explained = sometimes.FAULTS | sometimes.RECOVERIES | sometimes.POSSIBLE
+    explained = sometimes.FAULTS | sometimes.RECOVERIES | sometimes.RARE | sometimes.POSSIBLE
     assert not named - set(explained), "these want a line in chaos/simulation/sometimes.py"
     assert set(sometimes.FAULTS) == {str(fault) for fault in Fault}
     of_the_supervisor = {kind.value for kind in Kind}
     assert set(sometimes.POSSIBLE) - named <= of_the_supervisor
     raised_otherwise = {"judge_error"}
-    assert set(sometimes.RECOVERIES) - named <= of_the_supervisor | raised_otherwise
+    assert set(sometimes.RECOVERIES | sometimes.RARE) - named <= of_the_supervisor | raised_otherwise
 
 
 # ---- failures --------------------------------------------------------------------------------------------------------
