@@ -33,7 +33,7 @@ class Regression(msgspec.Struct, frozen=True, kw_only=True):
 REGRESSIONS: tuple[Regression, ...] = (
     Regression(
         name="a_neighbour_that_restarts_ends_the_process",
-        wrong="Hub, intakes and gauges crashed of a Redis or broker that was away; five crashes in some seconds made supervisors, and then the process, give up.",
+        wrong="Hub and intakes crashed of a Redis or broker that was away; after five crashes in some seconds the supervisors, and then the process, gave up.",
         broke="I9",
         seed=12,
     ),
@@ -51,7 +51,7 @@ REGRESSIONS: tuple[Regression, ...] = (
     ),
     Regression(
         name="a_set_aside_request_crashes_its_asker",
-        wrong="Core had set a judge's request aside after two crashes of its own; the answer crashed the judge's worker, and the submission was given up as a judge error.",
+        wrong="Core had set a request aside after two crashes of its own; that answer crashed the worker, and the submission ended as a judge error.",
         broke="I7",
         seed=1614,
     ),
