@@ -91,11 +91,14 @@ class Stage:
         self.process(name).kill("the scenario wants it")
 
     def cut(self, one: str, other: str, *, for_s: float) -> None:
-        """Let nothing pass between a process and an engine, or two processes, for a while."""
+        """Let nothing pass between a process and an engine, or two processes, for a while. A broker notices at once, and gives its messages to others."""
         for name in (one, other):
             if name not in ENGINES and name not in self.cluster.machines:
                 raise Invalid(f"there is no {name!r}: there are {', '.join((*ENGINES, *self.cluster.machines))}")
         self.world.cut(one, other, for_s)
+        for name, neighbour in ((one, other), (other, one)):
+            if neighbour == "broker":
+                self.process(name).break_connections()
 
     def restart(self, engine: str, *, for_s: float = 1.0, loses_its_data: bool = False) -> None:
         """Restart an engine, which is away for a while. Only Redis may lose its data."""

@@ -126,7 +126,8 @@ class Sayer:
 
     def _tables(self, report: Report, tally: Tally, *, is_complete: bool) -> None:
         required = sometimes.required(tally.points, tally.seeds) if is_complete else {}
-        recoveries, points = {}, {}
+        recoveries: dict[str, int] = {}
+        points: dict[str, int] = {}
         for name, many in report.sometimes.items():
             (points if name.startswith(sometimes.POINT) else recoveries)[name] = many
         for title, counts in (("fault", report.faults), ("sometimes", recoveries), ("point in our code", points)):
@@ -189,6 +190,7 @@ class Sayer:
                     (f"{each.who:<{width}}", style or "cyan"),
                     "  ",
                     (each.what.replace("\n", " "), style or _style_of(each.what)),
+                    (f"  ×{each.times} until {each.until_s:.4f}" if each.until_s is not None else "", "dim"),
                 )
             )
 

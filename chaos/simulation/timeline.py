@@ -25,13 +25,18 @@ NETWORK = "network"
 
 
 class Moment(msgspec.Struct, frozen=True):
-    """A line of a timeline. ``gap_s`` is since the moment before; ``is_about`` is false for what happened around it to those who are in it."""
+    """A line of a timeline. ``gap_s`` is since the moment before; ``is_about`` is false for what happened around it to those who are in it.
+
+    What happens again and again with nothing in between is one moment, which came ``times`` times until ``until_s``.
+    """
 
     at_s: float
     gap_s: float
     who: str
     what: str
     is_about: bool
+    times: int = 1
+    until_s: float | None = None
 
 
 class Life(msgspec.Struct, frozen=True):
@@ -65,7 +70,7 @@ def life_of(submission: str, lines: Sequence[str]) -> Life:
 
 
 def _folded(moments: Iterable[Moment]) -> list[Moment]:
-    """Make one moment of the cuts that part a process from many at once."""
+    """Make one moment of the cuts that part a process from many at once, and of what repeats itself."""
     folded: list[Moment] = []
     others: list[str] = []
     for moment in moments:
@@ -77,6 +82,9 @@ def _folded(moments: Iterable[Moment]) -> list[Moment]:
             folded[-1] = msgspec.structs.replace(folded[-1], what=what)
             continue
         others = [cut[2]] if cut else []
+        if folded and (folded[-1].who, folded[-1].what) == (moment.who, moment.what):
+            folded[-1] = msgspec.structs.replace(folded[-1], times=folded[-1].times + 1, until_s=moment.at_s)
+            continue
         folded.append(moment)
     return folded
 

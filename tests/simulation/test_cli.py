@@ -161,7 +161,7 @@ def test_a_timeline_is_the_life_of_one_submission() -> None:
     assert "verdict ◆:1" in told.stdout
     life = as_json(simulate("--options", QUICK, "--timeline", submission, "-o", "json"))
     assert (life["seed"], life["submission"]) == (7, submission)
-    assert set(life["moments"][0]) == {"at_s", "gap_s", "who", "what", "is_about"}
+    assert set(life["moments"][0]) == {"at_s", "gap_s", "who", "what", "is_about", "times", "until_s"}
 
 
 # ---- failures --------------------------------------------------------------------------------------------------------

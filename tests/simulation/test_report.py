@@ -103,7 +103,7 @@ def test_every_counter_that_the_simulation_raises_is_explained() -> None:
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "saw":
                 (argument,) = node.args
                 if isinstance(argument, ast.Constant):
-                    named.add(argument.value)
+                    named.add(str(argument.value))
     assert named, "where is World.saw?"
     explained = sometimes.FAULTS | sometimes.RECOVERIES | sometimes.RARE | sometimes.POSSIBLE
     assert not named - set(explained), "these want a line in chaos/simulation/sometimes.py"

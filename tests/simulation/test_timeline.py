@@ -68,6 +68,12 @@ def test_gaps_are_since_the_moment_before() -> None:
     assert gaps[9.25] == 6.05
 
 
+def test_what_repeats_itself_is_one_moment() -> None:
+    asks = [f"   {9 + number / 100:8.4f}  judge-2        → redis script lease:{ONE}:1" for number in range(4)]
+    (moment,) = [each for each in life_of(ONE, [*LINES[:-3], *asks, *LINES[-3:]]).moments if "script" in each.what]
+    assert (moment.at_s, moment.times, moment.until_s) == (9.0, 4, 9.03)
+
+
 def test_the_beginning_of_an_id_is_enough() -> None:
     assert life_of("01mcc5rm9ana26k24z3pvvjfkn", LINES).submission == ONE
     only_one = [line for line in LINES if OTHER not in line]
