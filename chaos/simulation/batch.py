@@ -25,7 +25,9 @@ from chaos.simulation.job import READY, Done, Job
 COMMAND = (sys.executable, "-P", "-m", "chaos.simulation.worker")
 SILENT_S_MOST = 120.0  # of real time, for one run; a usual one takes less than one second
 LINE_MOST = 256 << 20  # bytes of an answer: a whole trace is some hundred kilobytes
-STDERR_KEPT = 4_000
+STDERR_KEPT = 64_000  # bytes of what a worker says last
+LAST_WORDS_MOST = 4_000  # letters of it that a violation tells
+END_S_MOST = 2.0
 TWICE_EVERY = 20  # a seed that this divides is run twice
 TRACED_FAILURES_MOST = 5  # of a batch: whoever breaks everything does not want a thousand traces
 CONTEXT = 3  # lines before the first that differs
@@ -87,6 +89,16 @@ class Worker:
             return Done(job=job, refused=f"no run can begin: {why}")
         return Done(job=job, options=job.options, violations=(Violation("worker", why),))
 
+    async def close(self) -> str:
+        """Let its process end, and return what was printed in it: by code under test, with which somebody tries to find out."""
+        process = self._process
+        if process is not None and process.stdin is not None:
+            await process.stdin.aclose()
+            with trio.move_on_after(END_S_MOST):
+                await self._said_all.wait()
+        self.end()
+        return self._stderr.decode(errors="replace")
+
     def end(self) -> None:
         """End its process, whatever it does."""
         if self._process is not None:
@@ -120,10 +132,10 @@ class Worker:
 
     async def _last_words(self, process: trio.Process, why: str) -> str:
         """Say how a process ended, and what it said."""
-        with trio.move_on_after(2.0):
+        with trio.move_on_after(END_S_MOST):
             await process.wait()
             await self._said_all.wait()
-        said = self._stderr.decode(errors="replace").strip()
+        said = self._stderr.decode(errors="replace").strip()[-LAST_WORDS_MOST:]
         how = "is still there" if process.returncode is None else f"ended with status {process.returncode}"
         return f"the worker {how}, {why}" + (f"\n{said}" if said else "")
 

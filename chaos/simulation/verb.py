@@ -85,17 +85,19 @@ async def one(asked: Asked, seed: int | None, options: str) -> int:
         is_kept=not asked.is_shrinking,
     )
     sayer = asked.sayer(to_stderr=not sys.stdout.isatty())
-    tally, answers = Tally(), list[Done]()
+    tally, answers, printed = Tally(), list[Done](), list[str]()
 
     async def run() -> None:
         async with workers(1) as (worker,):
             answers.append(await worker.do(job))
+            printed.append(await worker.close())
 
     if await _until_signal(run):
         return INTERRUPTED
     done = answers[0]
     if done.refused:
         raise Invalid(done.refused)
+    click.echo(printed[0], err=True, nl=False)
     tally.add(done)
     tally.failures += [done] if done.violations else []
     report = make_report(str(job.seed), tally)

@@ -164,6 +164,15 @@ def test_a_timeline_is_the_life_of_one_submission() -> None:
     assert set(life["moments"][0]) == {"at_s", "gap_s", "who", "what", "is_about", "times", "until_s"}
 
 
+def test_what_is_printed_in_a_run_comes_out_beside_the_trace(tmp_path: Path) -> None:
+    body = "async def scenario(cluster, workload):\n    print('here at', cluster.world.clock.elapsed_s)\n"
+    (tmp_path / "talks.py").write_text(body)
+    result = simulate("--scenario", str(tmp_path / "talks.py"), "--replay", "1", "-o", "json")
+    assert result.exit_code == 0
+    assert "here at 0." in result.stderr
+    assert as_json(result)["violations"] == []
+
+
 # ---- failures --------------------------------------------------------------------------------------------------------
 
 CROWDED = """
