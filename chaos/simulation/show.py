@@ -9,6 +9,7 @@ import msgspec
 from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TimeRemainingColumn
+from rich.table import Column
 from rich.text import Text
 
 from chaos.simulation import sometimes
@@ -89,9 +90,15 @@ class Sayer:
     def _labelled(self, label: str, text: str) -> None:
         self.line(Text.assemble((f"  {label:<9}", "dim"), text))
 
-    def shrunk(self, before: Options, found: Shrunk, last: Done | None) -> None:
+    def shrunk(self, before: Options, found: Shrunk, last: Done | None, *, is_interrupted: bool = False) -> None:
         """Print what shrinking came to; ``last`` is the smallest run that failed, None when nothing could be left out."""
-        self.line(Text.assemble(("▾ ", "bold cyan"), ("shrunk", "bold"), (f"  in {found.runs} runs", "dim")))
+        self.line(
+            Text.assemble(
+                ("▾ ", "bold cyan"),
+                ("shrunk", "bold"),
+                (f"  in {found.runs} runs{', then interrupted' if is_interrupted else ''}", "dim"),
+            )
+        )
         for change in changes(before, found.options):
             self.line(f"  {change}")
         if last is None:
@@ -243,7 +250,7 @@ class _Figures(ProgressColumn):
     max_refresh = 0.25
 
     def __init__(self, tally: Tally) -> None:
-        super().__init__()
+        super().__init__(table_column=Column(no_wrap=True))
         self._tally = tally
 
     def render(self, task: Task) -> Text:
@@ -251,11 +258,11 @@ class _Figures(ProgressColumn):
         tally, failed = self._tally, len(self._tally.failures)
         wall_s = max(tally.wall_s, 0.001)
         return Text.assemble(
-            (f"{task.completed:,.0f}/{task.total or 0:,.0f} seeds", "bold"),
+            (f"{task.completed:,.0f}/{task.total or 0:,.0f}", "bold"),
             "  ",
             (f"{failed} failing" if failed else "no violation", "bold red" if failed else "green"),
             (
-                f"  {tally.submissions / wall_s:,.0f} submissions/s  {tally.simulated_s / wall_s:,.0f} simulated s/s",
+                f"  {tally.submissions / wall_s:,.0f} submissions/s  ×{tally.simulated_s / wall_s:,.0f} real time",
                 "dim",
             ),
         )
@@ -266,7 +273,7 @@ class Watch:
 
     def __init__(self, console: Console, tally: Tally, planned: int) -> None:
         self._progress = Progress(
-            BarColumn(bar_width=16),
+            BarColumn(bar_width=12),
             _Figures(tally),
             TimeRemainingColumn(compact=True),
             console=console,

@@ -13,7 +13,7 @@ import trio
 from rich.console import Console
 
 from chaos.simulation.batch import Batch, Tally, Tries, Worker, workers
-from chaos.simulation.faults import parse_seeds
+from chaos.simulation.faults import Options, parse_seeds
 from chaos.simulation.job import Done, Job, command, read_options
 from chaos.simulation.report import Report, Shrunk, make_report
 from chaos.simulation.show import Sayer, Shrinking, Watch
@@ -146,13 +146,24 @@ async def _shrink_some(asked: Asked, sayer: Sayer, tally: Tally, report: Report)
 async def _shrink(asked: Asked, sayer: Sayer, done: Done, usual: Sequence[Worker]) -> Shrunk:
     before, invariant = done.options, done.violations[0].invariant
     assert before is not None
-    tries = Tries(usual, invariant, asked.scenario)
+    tries, best = Tries(usual, invariant, asked.scenario), [before]
+
+    def step(smaller: Options) -> None:
+        best[0] = smaller
+        shown.step(smaller)
+
+    def found() -> Shrunk:
+        return Shrunk(best[0], command(Job(seed=best[0].seed, options=best[0], scenario=asked.scenario)), tries.runs)
+
     with Shrinking(sayer.console, done.job.seed, invariant, lambda: tries.runs) as shown:
-        after = await shrink(before, tries.first_failing, shown.step)
-    again = Job(seed=after.seed, options=after, scenario=asked.scenario)
-    shrunk = Shrunk(after, command(again), tries.runs)
-    sayer.shrunk(before, shrunk, tries.last)
-    return shrunk
+        try:
+            await shrink(before, tries.first_failing, step)
+        except trio.Cancelled:
+            if best[0] != before:
+                sayer.shrunk(before, found(), tries.last, is_interrupted=True)
+            raise
+    sayer.shrunk(before, found(), tries.last)
+    return found()
 
 
 async def _until_signal(run: Callable[[], Awaitable[None]]) -> bool:
