@@ -121,15 +121,14 @@ class Sayer:
             self.line()
         self.line(_sum(tally, planned, len(batchwide)))
         wall = f"{report.wall_s:,.1f} s of wall time"
-        self.line(
+        self.prose(
             f"  {report.submissions:,} submissions and {report.simulated_s:,.0f} simulated seconds in {wall}: "
-            f"{report.submissions_per_s:,.1f} submissions/s, {report.simulated_per_wall_s:,.1f} simulated s/s",
-            "dim",
+            f"{report.submissions_per_s:,.1f} submissions/s, ×{report.simulated_per_wall_s:,.1f} real time"
         )
         if tally.twice:
             differing = sum(1 for done in tally.failures if any(each.invariant == "replay" for each in done.violations))
             said = "with the same traces" if not differing else f"{differing} with another trace"
-            self.line(f"  {tally.twice} of them run twice, by two processes, {said}", "dim")
+            self.prose(f"  {tally.twice} of them run twice, by two processes, {said}")
 
     def _tables(self, report: Report, tally: Tally, *, is_complete: bool) -> None:
         required = sometimes.required(tally.points, tally.seeds) if is_complete else {}
