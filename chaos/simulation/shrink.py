@@ -15,7 +15,7 @@ from chaos.simulation.faults import Fault, Options
 FirstFailing = Callable[[Iterable[Options]], Awaitable[Options | None]]
 OnStep = Callable[[Options], None]
 
-OTHER_SEEDS = (1, 2, 3)
+OTHER_SEEDS = (1, 2, 3, 4, 5)
 ROUNDS_MOST = 4  # over everything; each ends earlier when nothing can be made smaller
 LEAST: tuple[tuple[str, int], ...] = (
     ("submissions", 0), ("users", 1), ("watchers", 0), ("judges", 1), ("gateways", 1), ("leaderboards", 1), ("cores", 1), ("workers", 1),
