@@ -11,7 +11,7 @@ from pathlib import Path
 
 import trio
 
-from actors.outbox import QUEUES
+from actors.outbox import QUEUES, SUBMISSION_QUEUE
 from actors.settings import Settings
 from actors.system import Role
 from chaos.simulation.ledger import Ledger
@@ -19,6 +19,7 @@ from chaos.simulation.machine import Machine
 from chaos.simulation.neighbours.database import HISTORY, Engine
 from chaos.simulation.neighbours.rpc import Exchange
 from chaos.simulation.world import EPOCH_MS, World
+from contracts.messages import Work
 from contracts.ports import BrokerMessage, Row
 from edge.memory_broker import MemoryBroker
 from edge.memory_redis import MemoryRedis
@@ -74,6 +75,7 @@ class Engines:
         self.published: Counter[str] = Counter()
         self.verdicts: dict[tuple[str, int], str] = {}
         self.attempts: dict[str, int] = {}
+        self._fencing: dict[tuple[str, int, int], str] = {}
 
     def on_publish(self, routing_key: str, message: BrokerMessage) -> None:
         """Check a publication: what is not committed must not leave."""
@@ -83,6 +85,16 @@ class Engines:
         if self.outbox[message.message_id]:
             self._world.saw("published_twice")
         self.outbox[message.message_id] = True
+
+    def handed_out(self, work: Work, judge: str) -> None:
+        """Check that a judge's fencing number is its own."""
+        key = (work.submission_id, work.attempt, work.fencing)
+        other = self._fencing.setdefault(key, judge)
+        if other != judge:
+            self._world.violated(
+                "I3",
+                f"{other} and {judge} have the same fencing number {work.fencing} for {work.submission_id}:{work.attempt}",
+            )
 
     def _on_commit(self, rows: list[Row]) -> None:
         world = self._world
@@ -118,6 +130,17 @@ class Engines:
                 self.verdicts[key] = row["verdict"]
             else:
                 world.violated("I1", f"{what}: {row['id']}:{row['attempt']} {row['verdict'] or ''}".rstrip())
+
+    async def lose_requests(self) -> int:
+        """Restart the broker without its queue of requests, and with all else; how many that were."""
+        self.broker.restart()
+        lost = 0
+        with trio.CancelScope(shield=True):
+            while (delivery := await self.broker.get(SUBMISSION_QUEUE.name)) is not None:
+                await delivery.ack()
+                self.ledger.lost(SUBMISSION_QUEUE.routing_key, delivery.message)
+                lost += 1
+        return lost
 
     def restart_database(self) -> None:
         """Break every connection and undo what was under way."""

@@ -20,6 +20,7 @@ KNOBS: tuple[tuple[Fault, str, str, tuple[int, ...]], ...] = (
     (Fault.BUGGIFY, "actors.core.actor", "BATCH_MOST", (1, 3)),
     (Fault.BUGGIFY, "actors.projector", "PREFETCH", (1, 4)),
     (Fault.BUGGIFY, "actors.sweeper", "BATCH_MOST", (1, 4)),
+    (Fault.SLOW_CONSUMER, "chaos.simulation.front", "BUFFERED", (1, 4)),
 )
 ALWAYS = (
     ("actors.system", "GAUGES_EVERY_S", 60.0),

@@ -42,6 +42,12 @@ class Ledger:
         if topic == SUBMISSION_QUEUE.routing_key:
             self._asked[_key(message)] += 1
 
+    def lost(self, topic: str, message: BrokerMessage) -> None:
+        """Note that the broker itself has lost a copy: whoever asked makes up for it."""
+        self._copies[message.message_id] -= 1
+        if topic == SUBMISSION_QUEUE.routing_key:
+            self._asked[_key(message)] -= 1
+
     async def acknowledged(self, queue: str, message: BrokerMessage) -> None:
         """Note that a copy is gone, and check that it may be."""
         self._copies[message.message_id] -= 1

@@ -82,6 +82,7 @@ class Machine:
         self.role = role
         self.lives = 0
         self.is_dead = True
+        self.died_s = 0.0
         self.tree: Tree | None = None
         self.front: Front | None = None
         self.judging: SimulatedJudging | None = None
@@ -91,6 +92,7 @@ class Machine:
         self._scope = trio.CancelScope()
         self._broker: broker.SimulatedBroker | None = None
         self._open: dict[str, int] = {}  # incarnations that have begun and not ended, as the supervisor tells it
+        self._struck: set[str] = set()  # actors that a crash of ours has left, and no event has told so yet
         self.up = trio.Event()
         self.stalled_until = 0.0
 
@@ -129,6 +131,7 @@ class Machine:
             return
         self.world.trace(self.name, f"process {self.lives} killed: {why}")
         self.is_dead = True
+        self.died_s = self.world.clock.elapsed_s
         self._scope.cancel()
 
     async def stop(self) -> None:
@@ -265,6 +268,10 @@ class Machine:
             self._roots[ctx.path] = trio.lowlevel.current_task()
             try:
                 await run(ctx)
+            except BaseException as error:
+                if _is_crash(error):
+                    self._struck.add(ctx.path)
+                raise
             finally:
                 self.running[ctx.path] -= 1
                 self._roots.pop(ctx.path, None)
@@ -284,6 +291,12 @@ class Machine:
         is_end = event.kind in (Kind.CRASHED, Kind.RETURNED, Kind.CANCELLED)
         if is_end and self._open.pop(which, None) != event.incarnation:
             world.violated("I7", f"{self.name}: {which}#{event.incarnation} ended and had not begun")
+        if is_end and which in self._struck:
+            self._struck.remove(which)
+            if event.kind is not Kind.CRASHED:
+                world.violated(
+                    "I7", f"{self.name}: {which}#{event.incarnation} crashed, and its event says {event.kind}"
+                )
         if event.kind is Kind.CRASHED:
             world.saw("actor_restarted")
             if not self.is_dead and not _is_expected(event):
@@ -304,6 +317,7 @@ class Machine:
         if self._open:
             world.violated("I7", f"{self.name}: no event tells how {', '.join(self._open)} ended")
         self._open.clear()
+        self._struck.clear()
         self.running.clear()
         if self.judging is not None and self.judging.open:
             world.violated("I6", f"{self.name}: {self.judging.open} sandboxes outlived their process")
@@ -318,6 +332,13 @@ EXPECTED = ("SimulatedCrash", "EdgeLost", "Unavailable", "DeadlineExceeded", "Sa
 def _is_expected(event: Event) -> bool:
     """Whether an actor may crash of this."""
     return any(name in event.detail for name in EXPECTED)
+
+
+def _is_crash(error: BaseException) -> bool:
+    """Whether a crash of ours is in it."""
+    if isinstance(error, BaseExceptionGroup):
+        return any(_is_crash(inner) for inner in error.exceptions)
+    return isinstance(error, SimulatedCrash)
 
 
 def _mailboxes(spec: Any) -> list[Mailbox[Any]]:

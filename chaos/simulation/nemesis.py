@@ -13,6 +13,7 @@ from chaos.simulation.world import World
 from supervisor.errors import SupervisorError
 
 ENGINES = ("database", "redis", "broker")
+FORGETS = 0.4  # of the broker's restarts, how many lose the queue of requests
 
 
 class Nemesis:
@@ -89,7 +90,10 @@ class Nemesis:
     async def _broker_restart(self) -> None:
         await trio.lowlevel.checkpoint()
         self._world.take_down("broker", self._world.chance.uniform(0.2, 6.0))
-        self._cluster.engines.broker.restart()
+        if self._world.chance.random() >= FORGETS:
+            self._cluster.engines.broker.restart()
+        elif await self._cluster.engines.lose_requests():
+            self._world.saw("requests_lost")
 
     async def _redis_restart(self) -> None:
         await trio.lowlevel.checkpoint()

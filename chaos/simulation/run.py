@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Awaitable, Callable
 
 import msgspec
 import trio
 
-from actors.boards import Boards
+from actors.boards import Boards, BoardView
 from actors.outbox import QUEUES
 from actors.projector import Log
 from actors.system import Role
@@ -24,6 +25,16 @@ from chaos.simulation.workload import CONTEST, Workload
 from chaos.simulation.world import World, here
 from supervisor.errors import SupervisorError
 
+FOLDED_S = (
+    3.0  # how long a board may differ from the log once all queues are empty: what is left then is left to the sweeper
+)
+SHOWN_S = 30.0  # and how long those who watch may be behind: a subscription that died in silence is found out within 8, and the hub looks every 5
+CALM_S = (
+    15.0  # after the healing nobody is left who waits for a connection that is dead, and what is new goes the fast way
+)
+PROBE_S = 8.0  # from a submission to its verdict, in calm: below the sweeper's patience
+SEEN_S = 6.0  # from there to everybody's screen: below the hub's second look
+DEAF = 0.5
 HEALED_S = 180.0  # how long everything may take to come to rest once nothing is wrong any more (I9)
 MOST_S = 900.0
 LOOK_S = 0.5
@@ -160,6 +171,7 @@ async def _recover(world: World, cluster: Cluster, workload: Workload, healed: l
         machine.stalled_until = min(machine.stalled_until, trio.current_time())
     began = trio.current_time()
     reasons: list[str] = ["nobody has looked yet"]
+    quiet_since = math.inf
     while reasons and not world.violations:
         if trio.current_time() - began > HEALED_S:
             world.violated("I9", f"not at rest {HEALED_S:g} s after the healing: {'; '.join(reasons)}")
@@ -167,10 +179,47 @@ async def _recover(world: World, cluster: Cluster, workload: Workload, healed: l
         await world.clock.sleep(LOOK_S)
         await _as_it_was(world, cluster)
         reasons = await _unrest(cluster, workload)
+        quiet_since = math.inf if reasons else min(quiet_since, trio.current_time())
+        if not reasons:
+            reasons = await _wrong(cluster, workload, trio.current_time() - quiet_since)
     healed.append(trio.current_time() - began)
     world.trace("run", "at rest")
     if not world.violations:
         await _check(world, cluster, workload)
+    if not world.violations and world.options.submissions:  # a scenario in which nobody submits by chance has its own
+        await world.clock.sleep(max(0.0, CALM_S - healed[0]))
+        await _probe(world, cluster, workload)
+
+
+async def _probe(world: World, cluster: Cluster, workload: Workload) -> None:
+    """Submit once more: in calm everything goes the fast way, and nothing waits for what repairs it.
+
+    In every other run all who listen to the database have just lost their connection: they come back to a commit that nobody told them of, the last one.
+    """
+    if world.work.random() < DEAF:
+        world.saw("deaf_to_a_commit")
+        cluster.engines.restart_database()
+    sent = await workload.submit_one()
+    key = (sent.submission_id, 1)
+    if not await _within(PROBE_S, lambda: key in cluster.engines.verdicts, world):
+        world.violated("I9", f"{sent.submission_id} has no verdict after {PROBE_S:g} s, in calm")
+        return
+    await _within(1.0, lambda: False, world)
+    page = await Boards(cluster.engines.redis, world.wall).page(CONTEST, BoardView.PUBLIC, limit=1)
+    assert page is not None
+    if not await _within(
+        SEEN_S, lambda: all(board.version >= page.version for board in workload.boards.values()), world
+    ):
+        behind = [name for name, board in workload.boards.items() if board.version < page.version]
+        world.violated("I5", f"{', '.join(behind)} did not see version {page.version} within {SEEN_S:g} s, in calm")
+
+
+async def _within(seconds: float, is_so: Callable[[], bool], world: World) -> bool:
+    """Wait until something is so; False when it is not in time."""
+    until = trio.current_time() + seconds
+    while not is_so() and trio.current_time() < until and not world.violations:
+        await world.clock.sleep(LOOK_S)
+    return is_so() or bool(world.violations)
 
 
 async def _as_it_was(world: World, cluster: Cluster) -> None:
@@ -212,18 +261,29 @@ async def _unrest(cluster: Cluster, workload: Workload) -> list[str]:
         if not machine.up.is_set():
             found.append(f"{machine.name} is not up")
         found += [f"{machine.name}: {mailbox!r}" for mailbox in machine.mailboxes if mailbox.statistics().depth]
-    if not found:
-        found += [str(each) for each in await _boards(cluster, workload)]
     return found
 
 
-async def _boards(cluster: Cluster, workload: Workload) -> list[Violation]:
-    """What is wrong with the boards now, and with what people see of them."""
+async def _wrong(cluster: Cluster, workload: Workload, quiet_s: float) -> list[str]:
+    """Return what is wrong with the boards, which is a violation when it has been quiet for longer than it may take."""
     engines, world = cluster.engines, cluster.world
     boards = Boards(engines.redis, world.wall)
     if await boards.contest_version(CONTEST) is None:
-        return [Violation("I4", "there is no board")] if workload.boards else []
-    found = await boards_are_the_fold(boards, Log(engines.database), CONTEST)
+        folds, pages = [], [Violation("I4", "there is no board")] if workload.boards else []
+    else:
+        folds, pages = (
+            await boards_are_the_fold(boards, Log(engines.database), CONTEST),
+            await _pages(cluster, workload),
+        )
+    late = (folds if quiet_s > FOLDED_S else []) + (pages if quiet_s > SHOWN_S else [])
+    for each in late:
+        world.note(msgspec.structs.replace(each, detail=f"{each.detail}, {quiet_s:g} s after the last queue was empty"))
+    return [str(each) for each in (*folds, *pages)]
+
+
+async def _pages(cluster: Cluster, workload: Workload) -> list[Violation]:
+    """What is wrong with what people see of the board."""
+    found: list[Violation] = []
     for machine in cluster.of(Role.GATEWAY):
         try:
             answer = await workload.admin.request("GET", f"/api/v1/leaderboard/{CONTEST}", at=machine)

@@ -47,6 +47,8 @@ RECOVERIES: dict[str, str] = {
     "submission_reloaded": "somebody left the stream of a submission and came back",
     "rejudged": "staff had something judged again",
     "contest_changed": "staff moved the freeze in the middle of the contest",
+    "deaf_to_a_commit": "who listened to the database came back after a commit that nobody told them of",
+    "requests_lost": "the broker came back without the requests to judge",
     "stream_reset": "a browser was told to begin anew",
     "stream_ended": "the stream of a board ended, and its reader came back",
 }

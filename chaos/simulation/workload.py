@@ -63,6 +63,7 @@ class Board(msgspec.Struct):
     version: int = 0
     rows: dict[str, Any] = msgspec.field(default_factory=dict)
     event_id: str = ""
+    is_back: bool = False  # with an event's identifier, and nothing has come since
 
 
 class Workload:
@@ -150,6 +151,14 @@ class Workload:
         async with trio.open_nursery() as nursery:
             for number in range(1, self.world.options.watchers + 1):
                 nursery.start_soon(self._watcher, f"watcher{number}", name=f"watcher{number}")
+
+    async def submit_one(self) -> Sent:
+        """Have somebody submit something, now."""
+        name = self.world.work.choice(self.people)
+        sent = Sent(f"{name}-last", name, f"{Verdict.AC} {name} last")
+        self.sent.append(sent)
+        await self.submit(self.browser(name), sent, self.world.work.choice(PROBLEMS))
+        return sent
 
     async def _contestant(self, name: str, many: int) -> None:
         world, work = self.world, self.world.work
@@ -265,6 +274,7 @@ class Workload:
                 if work.random() < 0.3:
                     board.event_id, board.epoch, board.version = "", "", 0
                 async with browser.stream(f"/api/v1/leaderboard/stream/{CONTEST}", board.event_id) as events:
+                    board.is_back = bool(board.event_id)
                     patience_s = work.uniform(5.0, 60.0) if world.is_hurting else 100_000.0
                     with trio.move_on_after(patience_s):
                         async for event in events:
@@ -279,6 +289,7 @@ class Workload:
         world.trace(name, f"{event.name} {event.id}")
         if event.name == "reset":
             world.saw("stream_reset")
+            board.is_back = False
             return
         epoch, _, version = event.id.rpartition(":")
         if event.data["version"] != int(version):
@@ -287,6 +298,12 @@ class Workload:
             int(version) == board.version and event.name == "update" and epoch == board.epoch
         ):
             world.violated("I5", f"{name}: {event.name} {event.id} came after version {board.version}")
+        if event.name == "snapshot" and board.is_back:
+            world.violated(
+                "I5",
+                f"{name} came back with {board.event_id} and got a snapshot, and no word of what became of the events since",
+            )
+        board.is_back = False
         if event.name == "snapshot":
             board.rows = {row["user_id"]: row for row in event.data["rows"]}
         elif epoch != board.epoch or int(version) != board.version + 1:

@@ -23,6 +23,7 @@ COMPILE_S = (0.05, 0.6)
 TEST_S = (0.01, 0.4)
 HANG_S = (5.0, 60.0)  # until the sandbox's own wall limit ends it
 FULL = 100_00
+GHOST_S = 0.1  # what was about to run when its process died may still do one step
 
 
 class SimulatedJudging:
@@ -57,10 +58,12 @@ class SimulatedJudging:
         if not self._is_up:
             raise SandboxUnavailable("the sandboxes are not up", retry_after_s=1.0)
         self._world.trace(self._machine.name, f"judges {work.submission_id}:{work.attempt} fencing {work.fencing}")
+        self._machine.engines.handed_out(work, self._machine.name)
         for _ in range(ATTEMPTS):
             self._opened()
             try:
                 judgement = await self._in_a_box(work, witness)
+                self._is_no_ghost(work)
             finally:
                 self.open -= 1
             if judgement is not None:
@@ -71,6 +74,14 @@ class SimulatedJudging:
         self.open += 1
         if self.open > self._workers:
             self._world.violated("I6", f"{self._machine.name} has {self.open} sandboxes for {self._workers} workers")
+
+    def _is_no_ghost(self, work: Work) -> None:
+        """A sandbox ends with its process."""
+        machine, world = self._machine, self._world
+        if machine.is_dead and world.clock.elapsed_s > machine.died_s + GHOST_S:
+            world.violated(
+                "I6", f"{machine.name} is dead and still runs a sandbox for {work.submission_id}:{work.attempt}"
+            )
 
     async def _in_a_box(self, work: Work, witness: Witness) -> Judgement | None:
         world, chance = self._world, self._world.chance
