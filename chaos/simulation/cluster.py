@@ -74,6 +74,7 @@ class Engines:
         self.outbox: dict[str, bool] = {}  # committed message → whether it was published
         self.published: Counter[str] = Counter()
         self.verdicts: dict[tuple[str, int], str] = {}
+        self.verdict_at_s: dict[tuple[str, int], float] = {}
         self.attempts: dict[str, int] = {}
         self._fencing: dict[tuple[str, int, int], str] = {}
 
@@ -128,6 +129,7 @@ class Engines:
                         f"{row['id']}: attempt {row['attempt']} was judged, {self.attempts[row['id']]} is the newest",
                     )
                 self.verdicts[key] = row["verdict"]
+                self.verdict_at_s[key] = world.clock.elapsed_s
             else:
                 world.violated("I1", f"{what}: {row['id']}:{row['attempt']} {row['verdict'] or ''}".rstrip())
 

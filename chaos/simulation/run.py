@@ -40,6 +40,8 @@ MOST_S = 900.0
 LOOK_S = 0.5
 MAY_ERR = (Fault.PROCESS_CRASH, Fault.ACTOR_CRASH, Fault.BUGGIFY, Fault.SANDBOX_DEATH)
 BUGGIFIED = 0.02
+FAVOURED = 0.3  # at a point that a run favours
+FAVOUR = 0.12  # of the points
 DEATHS = 0.1  # of what happens at a point, how much is the death of the process
 CRASHES = 0.4
 
@@ -110,12 +112,20 @@ class _Points:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self._favour = world.rng("points")
+        self._rates: dict[str, float] = {}
+
+    def _rate(self, name: str) -> float:
+        """Return how often something happens at a point: some are favoured in some runs, or those that are passed once would hardly be struck."""
+        if name not in self._rates:
+            self._rates[name] = FAVOURED if self._favour.random() < FAVOUR else BUGGIFIED
+        return self._rates[name]
 
     async def come(self, name: str) -> None:
         """Pause, crash or die, or nothing."""
         world = self._world
         machine = here.get()
-        if machine is None or not world.strikes(Fault.BUGGIFY, BUGGIFIED):
+        if machine is None or not world.strikes(Fault.BUGGIFY, self._rate(name)):
             return
         world.saw(f"at {name}")
         luck = world.chance.random()
@@ -261,6 +271,8 @@ async def _unrest(cluster: Cluster, workload: Workload) -> list[str]:
         if not machine.up.is_set():
             found.append(f"{machine.name} is not up")
         found += [f"{machine.name}: {mailbox!r}" for mailbox in machine.mailboxes if mailbox.statistics().depth]
+        if machine.judging is not None and machine.judging.open:
+            found.append(f"{machine.name} has {machine.judging.open} sandboxes open")
     return found
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from actors.judge.lease import RENEW_S, TTL_S
 from chaos.simulation.faults import Fault
 from chaos.simulation.world import World
 from contracts.life import State
@@ -23,6 +25,7 @@ COMPILE_S = (0.05, 0.6)
 TEST_S = (0.01, 0.4)
 HANG_S = (5.0, 60.0)  # until the sandbox's own wall limit ends it
 FULL = 100_00
+STALE_S = TTL_S + RENEW_S + 2.0  # a lease that is lost is noticed within this time, whatever is away
 GHOST_S = 0.1  # what was about to run when its process died may still do one step
 
 
@@ -65,7 +68,7 @@ class SimulatedJudging:
                 judgement = await self._in_a_box(work, witness)
                 self._is_no_ghost(work)
             finally:
-                self.open -= 1
+                self._closed(work)
             if judgement is not None:
                 return judgement
         return Judgement(verdict=Verdict.JE, judge_error="the sandbox broke three times")
@@ -74,6 +77,15 @@ class SimulatedJudging:
         self.open += 1
         if self.open > self._workers:
             self._world.violated("I6", f"{self._machine.name} has {self.open} sandboxes for {self._workers} workers")
+
+    def _closed(self, work: Work) -> None:
+        """A judge whose verdict nobody needs any more finds out by its lease, and must stop then."""
+        self.open -= 1
+        world, judged_at_s = self._world, self._machine.engines.verdict_at_s
+        late_s = world.clock.elapsed_s - judged_at_s.get((work.submission_id, work.attempt), math.inf)
+        if late_s > STALE_S:
+            text = f"{self._machine.name} kept a sandbox for {work.submission_id}:{work.attempt} {late_s:.1f} s beyond its verdict"
+            world.violated("I6", text)
 
     def _is_no_ghost(self, work: Work) -> None:
         """A sandbox ends with its process."""
