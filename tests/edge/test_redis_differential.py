@@ -364,7 +364,7 @@ def test_the_boards_scripts_reply_alike(server: BlockingClient, steps: list[Any]
             assert nested(ours) == nested(theirs), (name, arguments)
 
         # The first version is the server's time, so the two differ in it: from there on they go on alike.
-        load = ["", "e", rules, 1000, 60_000_000, 50_000_000, 1, 0]
+        load: list[RedisValue] = ["", "e", rules, 1000, 60_000_000, 50_000_000, 1, 0]
         first = await memory.script(LUA["board_load"], VIEW, load)
         assert first == [1, FixedWall().now_ms()]
         done, version = server.call("EVAL", LUA["board_load"], len(VIEW), *VIEW, *load)

@@ -125,7 +125,7 @@ def run_seeds(house: Path, seeds: Iterable[int], *, is_whole: bool = False) -> l
     """Run seeds in a process of their own until one sees something; with ``is_whole`` run all of them."""
     words = [sys.executable, "-P", str(Path(__file__).with_name("seeds.py")), *(["--whole"] if is_whole else [])]
     env = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONPATH": str(house)}
-    done = subprocess.run(  # noqa: S603 - our own program
+    done = subprocess.run(
         [*words, *map(str, seeds)], env=env, cwd=house, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
     )
     ran = [msgspec.json.decode(line, type=Ran) for line in done.stdout.splitlines()]
