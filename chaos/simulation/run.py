@@ -25,13 +25,12 @@ from chaos.simulation.workload import CONTEST, Workload
 from chaos.simulation.world import World, here
 from supervisor.errors import SupervisorError
 
-FOLDED_S = (
-    3.0  # how long a board may differ from the log once all queues are empty: what is left then is left to the sweeper
-)
-SHOWN_S = 30.0  # and how long those who watch may be behind: a subscription that died in silence is found out within 8, and the hub looks every 5
-CALM_S = (
-    15.0  # after the healing nobody is left who waits for a connection that is dead, and what is new goes the fast way
-)
+# How long a board may differ from the log once all queues are empty (what is left then is left to the sweeper), and how long those who watch may be behind: a
+# subscription that died in silence is found out within 8 seconds, and the hub looks every 5.
+FOLDED_S = 3.0
+SHOWN_S = 30.0
+# So long after the healing nobody is left who waits for a dead connection, and what is new goes the fast way.
+CALM_S = 15.0
 PROBE_S = 8.0  # from a submission to its verdict, in calm: below the sweeper's patience
 SEEN_S = 6.0  # from there to everybody's screen: below the hub's second look
 DEAF = 0.5
