@@ -117,7 +117,7 @@ class Browser:
         world = self._world
         waiting = b""
         async for piece in exchange.chunks:
-            if world.strikes(Fault.SLOW_CONSUMER, 0.1):
+            if world.strikes(Fault.SLOW_CONSUMER, 0.3):
                 await world.clock.sleep(world.work.uniform(0.5, 20.0))
             waiting += piece
             *events, waiting = waiting.split(b"\n\n")

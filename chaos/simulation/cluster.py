@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
+import msgspec
 import trio
 
 from actors.outbox import QUEUES, SUBMISSION_QUEUE
@@ -60,6 +60,16 @@ def settings(workers: int) -> Settings:
     return Settings(_env_file=None, workers=workers, demo=False, admin_username=ADMIN, admin_password=ADMIN_PASSWORD)
 
 
+class Subject(msgspec.Struct):
+    """What a message is about, if it is about a submission."""
+
+    submission_id: str = ""
+    attempt: int = 0
+
+
+_subject = msgspec.json.Decoder(Subject)
+
+
 class Engines:
     """The database, Redis, the broker, and who serves what; with a record of all that was committed and published."""
 
@@ -72,7 +82,7 @@ class Engines:
         self.ledger = Ledger(world, self)
         self.exchange = Exchange(world)
         self.outbox: dict[str, bool] = {}  # committed message → whether it was published
-        self.published: Counter[str] = Counter()
+        self.published: list[tuple[str, BrokerMessage]] = []
         self.verdicts: dict[tuple[str, int], str] = {}
         self.verdict_at_s: dict[tuple[str, int], float] = {}
         self.attempts: dict[str, int] = {}
@@ -86,6 +96,7 @@ class Engines:
         if self.outbox[message.message_id]:
             self._world.saw("published_twice")
         self.outbox[message.message_id] = True
+        self.published.append((routing_key, message))
 
     def handed_out(self, work: Work, judge: str) -> None:
         """Check that a judge's fencing number is its own."""
@@ -132,6 +143,18 @@ class Engines:
                 self.verdict_at_s[key] = world.clock.elapsed_s
             else:
                 world.violated("I1", f"{what}: {row['id']}:{row['attempt']} {row['verdict'] or ''}".rstrip())
+
+    def outdated(self) -> list[tuple[str, BrokerMessage]]:
+        """Return the messages about attempts that are not the newest any more."""
+        return [each for each in self.published if self._is_outdated(_subject.decode(each[1].body))]
+
+    def _is_outdated(self, subject: Subject) -> bool:
+        return subject.attempt < self.attempts.get(subject.submission_id, 0)
+
+    async def publish_again(self, routing_key: str, message: BrokerMessage) -> None:
+        """Have the broker hand out a message once more, however old it is."""
+        await self.broker.publish(routing_key, message)
+        self.ledger.came(routing_key, message)
 
     async def lose_requests(self) -> int:
         """Restart the broker without its queue of requests, and with all else; how many that were."""

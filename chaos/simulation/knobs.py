@@ -13,14 +13,14 @@ from chaos.simulation.faults import Fault, Options
 KNOBS: tuple[tuple[Fault, str, str, tuple[int, ...]], ...] = (
     (Fault.FULL_MAILBOX, "actors.system", "CORE_MAILBOX", (1, 2, 4)),
     (Fault.FULL_MAILBOX, "actors.system", "PROJECTOR_MAILBOX", (1, 2, 4)),
-    (Fault.SLOW_CONSUMER, "actors.gateway.topics", "QUEUE_MAX", (1, 2, 8)),
+    (Fault.SLOW_CONSUMER, "actors.gateway.topics", "QUEUE_MAX", (1, 2)),
     (Fault.SLOW_CONSUMER, "actors.gateway.topics", "RING_MAX", (2, 8)),
     (Fault.BUGGIFY, "actors.outbox", "BATCH_MOST", (1, 3)),
     (Fault.BUGGIFY, "actors.outbox", "CROWDED", (2,)),
     (Fault.BUGGIFY, "actors.core.actor", "BATCH_MOST", (1, 3)),
     (Fault.BUGGIFY, "actors.projector", "PREFETCH", (1, 4)),
     (Fault.BUGGIFY, "actors.sweeper", "BATCH_MOST", (1, 4)),
-    (Fault.SLOW_CONSUMER, "chaos.simulation.front", "BUFFERED", (1, 4)),
+    (Fault.SLOW_CONSUMER, "chaos.simulation.front", "BUFFERED", (0, 1)),
 )
 ALWAYS = (
     ("actors.system", "GAUGES_EVERY_S", 60.0),

@@ -6,6 +6,7 @@ The fast ways are watched here one by one. Without this a message that is lost w
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -38,30 +39,35 @@ class Ledger:
 
     def came(self, topic: str, message: BrokerMessage) -> None:
         """Note that the broker has taken a copy."""
-        self._copies[message.message_id] += 1
-        if topic == SUBMISSION_QUEUE.routing_key:
-            self._asked[_key(message)] += 1
+        self._count(topic, message, 1)
 
     def lost(self, topic: str, message: BrokerMessage) -> None:
         """Note that the broker itself has lost a copy: whoever asked makes up for it."""
-        self._copies[message.message_id] -= 1
+        self._count(topic, message, -1)
+
+    def _count(self, topic: str, message: BrokerMessage, change: int) -> None:
+        self._copies[message.message_id] += change
         if topic == SUBMISSION_QUEUE.routing_key:
-            self._asked[_key(message)] -= 1
+            with suppress(msgspec.MsgspecError):  # somebody's nonsense
+                self._asked[_key(message)] += change
 
     async def acknowledged(self, queue: str, message: BrokerMessage) -> None:
         """Note that a copy is gone, and check that it may be."""
-        self._copies[message.message_id] -= 1
-        if queue == SUBMISSION_QUEUE.name:
-            await self._has_been_judged(*_key(message))
-        elif queue == VERDICT_QUEUE.name:
-            event = _event.decode(message.body)
-            if isinstance(event, Judged) and event.change is not None:
-                await self._is_on_the_board(event)
+        try:
+            if queue == SUBMISSION_QUEUE.name:
+                self._count(SUBMISSION_QUEUE.routing_key, message, -1)
+                await self._has_been_judged(*_key(message))
+            elif queue == VERDICT_QUEUE.name:
+                self._count(VERDICT_QUEUE.routing_key, message, -1)
+                event = _event.decode(message.body)
+                if isinstance(event, Judged) and event.change is not None:
+                    await self._is_on_the_board(event)
+        except msgspec.MsgspecError:
+            self._world.violated("I2", f"{message.message_id} was acknowledged, and nobody can have read it")
 
     async def _has_been_judged(self, submission_id: str, attempt: int) -> None:
         """Nobody may let go of the last request for something that is not judged: one in the outbox counts, the broker will have it."""
         engines, key = self._engines, (submission_id, attempt)
-        self._asked[key] -= 1
         if self._asked[key] or key in engines.verdicts or engines.attempts[submission_id] != attempt:
             return
         waiting = await engines.database.fetch(

@@ -10,9 +10,12 @@ from chaos.simulation.cluster import Cluster
 from chaos.simulation.faults import Fault
 from chaos.simulation.machine import OPERATOR_PATHS, Machine
 from chaos.simulation.world import World
+from contracts.messages import Topic
+from contracts.ports import BrokerMessage
 from supervisor.errors import SupervisorError
 
 ENGINES = ("database", "redis", "broker")
+NONSENSE = 0.2  # of what operators do
 FORGETS = 0.4  # of the broker's restarts, how many lose the queue of requests
 
 
@@ -23,11 +26,13 @@ class Nemesis:
         self._world = world
         self._cluster = cluster
         self._nursery: trio.Nursery | None = None
+        self._nonsense_said = 0
         self._kinds: dict[Fault, tuple[float, Callable[[], Awaitable[None]]]] = {
             Fault.PROCESS_CRASH: (8.0, self._process_crash),
             Fault.STALL: (8.0, self._stall),
             Fault.ACTOR_CRASH: (3.0, self._actor_crash),
             Fault.PARTITION: (8.0, self._partition),
+            Fault.DUPLICATE: (1.5, self._old_message),
             Fault.BROKER_RESTART: (15.0, self._broker_restart),
             Fault.REDIS_RESTART: (15.0, self._redis_restart),
             Fault.REDIS_WIPE: (20.0, self._redis_wipe),
@@ -87,6 +92,14 @@ class Nemesis:
         if self._world.is_cut(machine.name, "broker"):
             machine.break_connections()
 
+    async def _old_message(self) -> None:
+        """What was published some time ago comes once more, as from a relay that was away for long; best something that is out of date."""
+        await trio.lowlevel.checkpoint()
+        engines = self._cluster.engines
+        messages = engines.outdated() or engines.published
+        if messages:
+            await engines.publish_again(*self._world.chance.choice(messages))
+
     async def _broker_restart(self) -> None:
         await trio.lowlevel.checkpoint()
         self._world.take_down("broker", self._world.chance.uniform(0.2, 6.0))
@@ -110,9 +123,20 @@ class Nemesis:
         self._world.take_down("database", self._world.chance.uniform(0.2, 6.0))
         self._cluster.engines.restart_database()
 
+    async def _nonsense(self) -> None:
+        """Somebody tries something out and publishes what nobody can read: it must end with the dead letters."""
+        topic = self._world.chance.choice((Topic.SUBMISSION, Topic.VERDICT))
+        self._nonsense_said += 1
+        message = BrokerMessage(body=b"is anybody there?", message_id=f"nonsense {self._nonsense_said}")
+        self._world.trace("operator", f"publishes {message.message_id} as {topic}")
+        await self._cluster.engines.publish_again(topic, message)
+
     async def _operator(self) -> None:
-        """Somebody at the control socket."""
+        """Somebody at the control socket, or at the broker's."""
         world, chance = self._world, self._world.chance
+        if chance.random() < NONSENSE:
+            await self._nonsense()
+            return
         machine = self._any()
         path = chance.choice(OPERATOR_PATHS[machine.role])
         what = chance.choice(("restart", "restart", "stop", "drain", "scale"))

@@ -313,7 +313,11 @@ async def _pages(cluster: Cluster, workload: Workload) -> list[Violation]:
 async def _check(world: World, cluster: Cluster, workload: Workload) -> None:
     """Hold the cluster to its promises, now that it is at rest."""
     engines, options = cluster.engines, world.options
-    acknowledged = {each.submission_id: each.verdict for each in workload.sent if each.submission_id}
+    acknowledged = {
+        each.submission_id: each.deserves(engines.attempts.get(each.submission_id, 1))
+        for each in workload.sent
+        if each.submission_id
+    }
     may_err = any(options.has(fault) for fault in MAY_ERR)
     submissions = await engines.database.fetch("SELECT id, attempt, verdict FROM submissions")
     verdicts = await engines.database.fetch("SELECT submission_id, attempt, verdict FROM verdicts")

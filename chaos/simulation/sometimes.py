@@ -41,6 +41,7 @@ FAULTS: dict[str, str] = {
 
 RECOVERIES: dict[str, str] = {
     "actor_restarted": "an actor crashed and its supervisor started it again",
+    "rejected": "a message went to the dead letters",
     "redelivered": "the broker gave a message to somebody a second time",
     "published_twice": "the outbox published a row again, because nobody knew whether it had",
     "submission_retried": "somebody pressed again, with the same key",
@@ -50,13 +51,13 @@ RECOVERIES: dict[str, str] = {
     "deaf_to_a_commit": "who listened to the database came back after a commit that nobody told them of",
     "requests_lost": "the broker came back without the requests to judge",
     "stream_reset": "a browser was told to begin anew",
+    "too_slow": "a browser that read too slowly lost what waited for it, and was told so",
     "stream_ended": "the stream of a board ended, and its reader came back",
 }
 
 RARE: dict[str, str] = {
     "process_gave_up": "supervisors gave up, and the whole process began anew",
     "quarantined": "a message that crashed its actor again and again was put aside",
-    "rejected": "a message went to the dead letters",
     "judge_error": "a submission ended as a judge error, after its sandboxes had died",
 }
 """What only a very large batch must see."""

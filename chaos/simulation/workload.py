@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,6 +10,7 @@ import msgspec
 import trio
 
 from actors.gateway.identity import token_hash
+from actors.gateway.topics import TOO_SLOW
 from chaos.simulation.browser import Browser, Event
 from chaos.simulation.cluster import ADMIN, Cluster
 from chaos.simulation.front import Answer, ConnectionFailed
@@ -35,6 +37,8 @@ SUMMARY = (
     b'"output_limit_kb":64,"tests_total":3}'
 )
 VERDICTS = (Verdict.AC, Verdict.AC, Verdict.AC, Verdict.WA, Verdict.WA, Verdict.TLE, Verdict.RTE, Verdict.CE)
+CHANGES = 0.5
+NEWEST = 4  # of these staff picks one to judge again: what is said of them is still on its way
 RETRY_S = (0.2, 2.5)
 RUNS = 0.12  # of all that is sent
 UNDERSTOOD = (429,)  # besides 5xx, which the browser looks at: everything that is sent here is right
@@ -50,10 +54,9 @@ class Sent(msgspec.Struct):
     is_run: bool = False  # on the samples: nothing counts, and it must be judged all the same
     last_seen: str = ""  # the verdict that the stream told
 
-    @property
-    def verdict(self) -> Verdict:
-        """What it must get."""
-        return verdict_of(self.source)
+    def deserves(self, attempt: int) -> Verdict:
+        """What an attempt must get."""
+        return verdict_of(self.source, attempt)
 
 
 class Board(msgspec.Struct):
@@ -166,9 +169,7 @@ class Workload:
         async with trio.open_nursery() as nursery:
             for number in range(many):
                 await world.clock.sleep(work.uniform(0.0, world.options.hurt_s / max(1, many)))
-                sent = Sent(
-                    f"{name}-{number}", name, f"{work.choice(VERDICTS)} {name} {number}", is_run=work.random() < RUNS
-                )
+                sent = Sent(f"{name}-{number}", name, f"{_verdicts(work)} {name} {number}", is_run=work.random() < RUNS)
                 self.sent.append(sent)
                 problem = work.choice(PROBLEMS)
                 if work.random() < 0.1:  # an impatient finger
@@ -241,14 +242,17 @@ class Workload:
         world, work = self.world, self.world.work
         if not world.options.submissions:
             return  # in a scenario where nobody submits by chance, nobody meddles with what it submits
-        for _ in range(work.choice((0, 0, 1, 2))):
-            await world.clock.sleep(work.uniform(1.0, world.options.hurt_s))
+        many = work.choice((0, 1, 2, 4))
+        for _ in range(many):
+            await world.clock.sleep(work.uniform(1.0, world.options.hurt_s / many))
             if work.random() < 0.4:
                 await self._change_the_contest()
                 continue
             known = [each.submission_id for each in self.sent if each.submission_id]
             selector = (
-                {"contest_id": CONTEST} if work.random() < 0.3 or not known else {"submission_id": work.choice(known)}
+                {"contest_id": CONTEST}
+                if work.random() < 0.5 or not known
+                else {"submission_id": work.choice(known[-NEWEST:])}
             )
             answer = await self._try(self.admin, "POST", "/api/v1/rejudgings", selector)
             if answer is not None and answer.status == 202:
@@ -289,6 +293,8 @@ class Workload:
         world.trace(name, f"{event.name} {event.id}")
         if event.name == "reset":
             world.saw("stream_reset")
+            if event.data["reason"] == TOO_SLOW:
+                world.saw("too_slow")
             board.is_back = False
             return
         epoch, _, version = event.id.rpartition(":")
@@ -313,6 +319,12 @@ class Workload:
         else:
             board.rows[event.data["row"]["user_id"]] = event.data["row"]
         board.epoch, board.version, board.event_id = epoch, int(version), event.id
+
+
+def _verdicts(work: random.Random) -> str:
+    """Return what a source says of itself; some get another verdict when they are judged again, as after a change of the tests."""
+    first: Verdict = work.choice(VERDICTS)
+    return f"{first}>{work.choice(VERDICTS)}" if work.random() < CHANGES else first
 
 
 def _token(name: str) -> str:

@@ -30,7 +30,7 @@ GHOST_S = 0.1  # what was about to run when its process died may still do one st
 
 
 class SimulatedJudging:
-    """The ``Judging`` port of one process. A source begins with its verdict: ``AC …``, ``WA …``."""
+    """The ``Judging`` port of one process. A source begins with its verdict: ``AC …``, ``WA …``, ``WA>AC …``."""
 
     def __init__(self, world: World, machine: Machine, workers: int) -> None:
         self._world = world
@@ -97,7 +97,7 @@ class SimulatedJudging:
 
     async def _in_a_box(self, work: Work, witness: Witness) -> Judgement | None:
         world, chance = self._world, self._world.chance
-        verdict = verdict_of(work.source)
+        verdict = verdict_of(work.source, work.attempt)
         dies_at = chance.randint(0, TESTS) if world.strikes(Fault.SANDBOX_DEATH, 0.15) else None
         hangs_at = chance.randint(0, TESTS) if world.strikes(Fault.SANDBOX_HANG, 0.08) else None
         await witness(State.COMPILING, None, TESTS)
@@ -125,6 +125,7 @@ class SimulatedJudging:
         raise NotImplementedError
 
 
-def verdict_of(source: str) -> Verdict:
-    """Return the verdict that a source says of itself."""
-    return Verdict(source.partition(" ")[0])
+def verdict_of(source: str, attempt: int) -> Verdict:
+    """Return the verdict that a source says of itself: ``WA>AC …`` is wrong at first, and right when it is judged again."""
+    verdicts = source.partition(" ")[0].split(">")
+    return Verdict(verdicts[min(attempt, len(verdicts)) - 1])

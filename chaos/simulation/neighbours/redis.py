@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import trio
 
 from chaos.simulation.faults import Fault
-from chaos.simulation.world import Link, World
+from chaos.simulation.world import SLOW_S, Link, World
 from contracts import ports
 from contracts.errors import EdgeLost
 from contracts.ports import RedisReply, RedisValue
@@ -16,6 +16,7 @@ from edge.memory_redis import MemoryRedis
 
 NAME = "redis"
 KEEPALIVE_S = (1.0, 8.0)
+LONG = 12  # arguments: a whole board is sent, which takes its time where the network is slow
 
 
 class SimulatedRedis:
@@ -45,6 +46,8 @@ class SimulatedRedis:
     async def script(self, lua: str, keys: Sequence[str], arguments: Sequence[RedisValue]) -> RedisReply:
         """Run a script."""
         what = f"script {keys[0] if keys else ''}"
+        if len(arguments) > LONG and self._world.strikes(Fault.LATENCY, 0.3):
+            await self._world.clock.sleep(self._world.chance.uniform(*SLOW_S))
         await self._link.there(what)
         reply = await self._engine.script(lua, keys, arguments)
         await self._link.back(what, ambiguous=0.02)
