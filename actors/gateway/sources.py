@@ -66,7 +66,7 @@ class BoardSource(Source[Client]):
             return await self.picture()
         missed = self._topic.replay(*self._last_event)
         if missed is not None:
-            self.client.seen = self._topic.last
+            self._drop(self._topic.last)
             return b"".join(frame.data for frame in missed) or HEARTBEAT
         epoch, seq = self._last_event
         frame = await self._topic.snapshot(self._boards, self._rules)
