@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Generator
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import trio
+import trustme
 
 from actors.core.actor import Core, CoreService
+from chaos.engines import Engine, Missing, Postgres, RabbitMq, Redis
 from contracts.messages import Request
 from contracts.ports import Meter
 from edge.memory_broker import MemoryBroker
@@ -105,3 +110,62 @@ async def core(
     async with rpc.serve("core", CoreService(database, mailbox.address)):
         yield rpc
     await tree.shutdown()
+
+
+# ---- real engines: one of each for the whole session, private, on free ports -----------------------------------------
+
+E = TypeVar("E", bound=Engine)
+
+
+@pytest.fixture(scope="session")
+def engines_folder() -> Iterator[Path]:
+    """A folder that the engines' own users may enter, which pytest's are not."""
+    folder = Path(tempfile.mkdtemp(prefix="codewarz-engines-"))
+    folder.chmod(0o711)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def certificates(engines_folder: Path) -> Path:
+    """A folder with an authority of our own (``ca.pem``), and a certificate of it (``cert.pem``, ``key.pem``) for the loopback address."""
+    folder = engines_folder / "certificates"
+    folder.mkdir()
+    authority = trustme.CA()
+    certificate = authority.issue_cert("localhost", "127.0.0.1")
+    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+    certificate.private_key_pem.write_to_path(str(folder / "key.pem"))
+    (folder / "cert.pem").write_bytes(b"".join(each.bytes() for each in certificate.cert_chain_pems))
+    return folder
+
+
+@contextmanager
+def _running(engine: E) -> Iterator[E]:
+    try:
+        engine.start()
+    except Missing as error:
+        pytest.skip(str(error))
+    try:
+        yield engine
+    finally:
+        engine.end()
+
+
+@pytest.fixture(scope="session")
+def postgres_engine(engines_folder: Path) -> Iterator[Postgres]:
+    engine = Postgres(engines_folder / "postgres")
+    engine.is_durable = False
+    with _running(engine):
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def redis_engine(engines_folder: Path) -> Iterator[Redis]:
+    with _running(Redis(engines_folder / "redis")) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_engine(engines_folder: Path) -> Iterator[RabbitMq]:
+    with _running(RabbitMq(engines_folder / "rabbitmq")) as engine:
+        yield engine
