@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import cast
+from typing import Any, cast
 
 import jwt
 import pytest
