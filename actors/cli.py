@@ -47,7 +47,24 @@ def _socket() -> Path:
     return socket
 
 
-add_verbs(app, _socket)
+def _everywhere(output: Output) -> None:
+    """Show every process of the cluster."""
+    from actors import roster
+    from contracts.errors import CodeWarzError
+
+    try:
+        found = roster.read(_settings())
+    except CodeWarzError as error:
+        _no(error.detail, output)
+    if output is Output.JSON:
+        _json({"processes": found.nodes})
+    else:
+        roster.show(found)
+    if not found.nodes:
+        raise typer.Exit(NOTHING_RUNNING)
+
+
+add_verbs(app, _socket, _everywhere)
 
 
 def _no(why: str, output: Output = Output.TEXT, status: int = ANSWER_IS_NO) -> NoReturn:
@@ -65,20 +82,17 @@ def _json(value: object) -> None:
 
 
 def _ask(output: Output, verb: str, **fields: Any) -> dict[str, Any]:
-    """Ask the running house; ends the command when it says no or is not there."""
+    """Ask the running house; where none runs and all neighbours are servers, do it from here. Ends the command when the answer is no."""
     import trio
 
-    from supervisor.client import request
-    from supervisor.errors import ControlError, NothingRunning
-
-    async def ask() -> dict[str, Any]:
-        return await request(_socket(), verb, timeout=1000.0, **fields)
+    from actors import remote
+    from supervisor.errors import ControlError, NothingRunning, SupervisorError
 
     try:
-        return trio.run(ask)
+        return trio.run(remote.ask, _settings(), verb, fields)
     except NothingRunning as error:
         _no(str(error), output, NOTHING_RUNNING)
-    except ControlError as error:
+    except (ControlError, SupervisorError) as error:
         _no(str(error), output)
 
 
@@ -93,22 +107,33 @@ def _show(output: Output, result: dict[str, Any], text: str) -> None:
 
 
 @app.command()
-def up() -> None:
-    """Run the whole house in the foreground. Ctrl-C or SIGTERM drains; a second one stops at once."""
+def up(
+    role: Annotated[
+        list[str] | None,
+        typer.Option(help="gateway, core, leaderboard or judge; several times for several. Default: the whole house."),
+    ] = None,
+) -> None:
+    """Run the house, or some roles of it, in the foreground. Ctrl-C or SIGTERM drains; a second one stops at once."""
     import trio
 
     from actors.house import open_house
     from actors.operations import Operations
+    from actors.system import EVERY_ROLE, Role
     from contracts.errors import CodeWarzError
     from edge.telemetry import configure_logs
     from supervisor.errors import SupervisorError
 
+    unknown = sorted(set(role or ()) - EVERY_ROLE)
+    if unknown:
+        raise typer.BadParameter(f"{', '.join(unknown)} is none of {', '.join(Role)}", param_hint="--role")
+    roles = frozenset(Role(each) for each in role) if role else EVERY_ROLE
     settings = _settings()
-    configure_logs(settings.log, settings.log_level)
+    configure_logs(settings.log, settings.log_level, node=settings.node)
 
     async def run() -> bool:
-        house = await open_house(settings, tell=lambda text: typer.echo(f"  {text}"))
-        typer.echo("CodeWarz is starting …")
+        house = await open_house(settings, tell=lambda text: typer.echo(f"  {text}"), roles=roles)
+        parts = "" if roles == EVERY_ROLE else f" ({', '.join(sorted(roles))})"
+        typer.echo(f"CodeWarz{parts} is starting …")
         report = await house.run(
             lambda opened: Operations(opened.neighbours).verbs(),
             lambda opened: typer.echo(f"  open {opened.address.url}   (Ctrl-C ends it)"),
@@ -136,6 +161,24 @@ def _causes(error: BaseException) -> list[str]:
     if isinstance(error, IntensityExceeded) and error.__cause__ is not None:
         return _causes(error.__cause__)
     return [str(error)]
+
+
+@app.command()
+def migrate(output: OutputOption = Output.TEXT) -> None:
+    """Bring the database's schema up to date and end: for a job that runs before the processes of a cluster. They do it as well."""
+    import trio
+
+    from actors import remote
+    from contracts.errors import CodeWarzError
+
+    try:
+        applied = trio.run(remote.migrate_database, _settings())
+    except* CodeWarzError as group:
+        _no("; ".join(dict.fromkeys(_causes(group))), output)
+    if output is Output.JSON:
+        _json({"applied": applied})
+    else:
+        typer.echo(f"applied: {', '.join(applied)}" if applied else "the schema is up to date")
 
 
 @app.command()

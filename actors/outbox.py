@@ -20,7 +20,7 @@ import msgspec
 import structlog
 import trio
 
-from actors.patience import again_and_again
+from actors.patience import again_and_again, until_done
 from contracts.errors import CodeWarzError, DeadlineExceeded, Unavailable
 from contracts.messages import Priority, Topic
 from contracts.ports import Broker, BrokerMessage, Database, Meter, Queue, Row, Statements, WallClock
@@ -98,7 +98,7 @@ class Relay:
 
     async def run(self, ctx: Context[Scan]) -> None:
         """Scan at the start (a wake-up may have died with an earlier incarnation), then at each wake-up or when a row's time comes."""
-        await self.broker.declare(QUEUES)
+        await until_done(ctx, lambda: self.broker.declare(QUEUES), "relay")
         ctx.ready()
         while True:
             try:

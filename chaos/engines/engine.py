@@ -1,4 +1,4 @@
-"""A server of somebody else's as a child process: started until it answers, ended, killed, frozen, begun again on the same data and port."""
+"""A server as a child process: started until it answers, ended, killed, frozen, begun again on the same data and port."""
 
 from __future__ import annotations
 
@@ -25,22 +25,15 @@ class Missing(Exception):
     """A server is not installed here; the text says what to install."""
 
 
-class Engine:
-    """One server. ``folder`` is its own: data, logs and sockets; it is made when it is not there. Use as a context manager, or ``start`` and ``end``.
+class Child:
+    """One server. ``folder`` is its own: data, logs and sockets; it is made when it is not there. Use as a context manager, or ``start`` and ``end``."""
 
-    With ``tls``, a folder of ``ca.pem``, ``cert.pem`` and ``key.pem`` for the loopback address, connections are encrypted, and others refused.
-    """
+    name = "server"
+    end_signal = signal.SIGTERM
 
-    name = "engine"
-    users: tuple[str, ...] = ("nobody",)  # whom it runs as when we are root: the first that exists
-
-    def __init__(
-        self, folder: Path, *, port: int | None = None, password: str | None = None, tls: Path | None = None
-    ) -> None:
+    def __init__(self, folder: Path, *, port: int | None = None) -> None:
         self.folder = folder.absolute()
         self.port = port or free_port()
-        self.password = password or secrets.token_urlsafe(12)
-        self.tls = tls
         self.process: subprocess.Popen[bytes] | None = None
         self._is_frozen = False
 
@@ -56,12 +49,7 @@ class Engine:
     ) -> None:
         self.end()
 
-    # ---- what an engine says of itself -----------------------------------------------------------------------------
-
-    @property
-    def url(self) -> str:
-        """The URL that CodeWarz's settings take, with the password in it."""
-        raise NotImplementedError
+    # ---- what a server says of itself ------------------------------------------------------------------------------
 
     def prepare(self) -> None:
         """Make its data; called before the first start only."""
@@ -123,8 +111,6 @@ class Engine:
             except subprocess.TimeoutExpired:
                 self.kill()
         self.process = None
-
-    end_signal = signal.SIGTERM
 
     def kill(self) -> None:
         """End at once, as in a power cut: it and everything it has started."""
@@ -189,18 +175,6 @@ class Engine:
         self._own(path)
         return path
 
-    def tls_files(self) -> tuple[Path, Path, Path]:
-        """Return CA, certificate and key where its user can read them."""
-        assert self.tls is not None
-        copies = []
-        for name in ("ca.pem", "cert.pem", "key.pem"):
-            copy = self.folder / name
-            shutil.copyfile(self.tls / name, copy)
-            copy.chmod(0o600)
-            self._own(copy)
-            copies.append(copy)
-        return copies[0], copies[1], copies[2]
-
     def _popen(self, command: Sequence[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(  # noqa: S603 - our own words
             command,
@@ -227,6 +201,48 @@ class Engine:
         user = self._user()
         if user is not None:
             os.chown(path, user.pw_uid, user.pw_gid)
+
+    def _user(self) -> pwd.struct_passwd | None:
+        """Whom the server runs as; None: ourselves."""
+        return None
+
+
+class Engine(Child):
+    """A server of somebody else's that CodeWarz needs.
+
+    With ``tls``, a folder of ``ca.pem``, ``cert.pem`` and ``key.pem`` for the loopback address, connections are encrypted, and others refused.
+    """
+
+    name = "engine"
+    users: tuple[str, ...] = ("nobody",)  # whom it runs as when we are root: the first that exists
+
+    def __init__(
+        self, folder: Path, *, port: int | None = None, password: str | None = None, tls: Path | None = None
+    ) -> None:
+        super().__init__(folder, port=port)
+        self.password = password or secrets.token_urlsafe(12)
+        self.tls = tls
+
+    @property
+    def url(self) -> str:
+        """The URL that CodeWarz's settings take, with the password in it."""
+        return self.url_at(self.port)
+
+    def url_at(self, port: int) -> str:
+        """Return the same for another port of the loopback address, behind which somebody passes everything on."""
+        raise NotImplementedError
+
+    def tls_files(self) -> tuple[Path, Path, Path]:
+        """Return CA, certificate and key where its user can read them."""
+        assert self.tls is not None
+        copies = []
+        for name in ("ca.pem", "cert.pem", "key.pem"):
+            copy = self.folder / name
+            shutil.copyfile(self.tls / name, copy)
+            copy.chmod(0o600)
+            self._own(copy)
+            copies.append(copy)
+        return copies[0], copies[1], copies[2]
 
     def _user(self) -> pwd.struct_passwd | None:
         """Whom the server runs as: ourselves, unless we are root."""
