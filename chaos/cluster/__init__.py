@@ -1,4 +1,4 @@
-"""A real cluster on this machine: private engines, and CodeWarz as several processes on them. ``make cluster`` runs one for people, chaos and tests run their own."""
+"""A real cluster on this machine: private engines, and CodeWarz as several processes on them. People run one (``make cluster``), so do chaos and tests."""
 
 from chaos.cluster.cluster import Cluster, Shape
 from chaos.cluster.node import Node
