@@ -152,10 +152,15 @@ class Machine:
         if self._broker is not None:
             self._broker.break_connection()
 
-    def crash_an_actor(self) -> None:
-        """Let some task of some actor fail where it waits."""
+    @property
+    def actors(self) -> tuple[str, ...]:
+        """The paths of the actors that run now; not empty once the process has been up."""
+        return tuple(self._roots)
+
+    def crash_an_actor(self, which: str | None = None) -> None:
+        """Let some task of some actor, or of a certain one, fail where it waits."""
         chance = self.world.chance
-        found = [task for path, task in self._tasks() if path]
+        found = [task for path, task in self._tasks() if which in (None, path)]
         if not found:
             return
         task = chance.choice(found)
