@@ -80,7 +80,7 @@ class Nemesis:
         self._any().crash_an_actor()
 
     async def _haunt(self) -> None:
-        """One actor has a bug that comes back at each start. Its supervisor gives up, then the one above, at last the process, which begins anew and has it still."""
+        """One actor has a bug that comes back at each start. Its supervisor gives up, then the one above, then the process; which has it still."""
         world, machine = self._world, self._any()
         path = world.chance.choice(machine.actors)
         world.saw("crash_loop")

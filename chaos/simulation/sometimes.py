@@ -47,6 +47,7 @@ RECOVERIES: dict[str, str] = {
     "published_twice": "the outbox published a row again, because nobody knew whether it had",
     "submission_retried": "somebody pressed again, with the same key",
     "submission_reloaded": "somebody left the stream of a submission and came back",
+    "rush": "more came at once than judges could take, in calm",
     "rejudged": "staff had something judged again",
     "contest_changed": "staff moved the freeze in the middle of the contest",
     "deaf_to_a_commit": "who listened to the database came back after a commit that nobody told them of",
