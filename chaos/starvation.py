@@ -16,6 +16,7 @@ import msgspec
 
 OVERTAKEN_MOST = 3  # by so many is still a hiccup: what was on its way at that moment
 MARGIN_S = 0.5  # within it nobody can say who came first: two clocks, two relays, one group commit
+TOGETHER_S = 0.1  # served within it: one batch
 NAMED_MOST = 5  # of those who were served meanwhile, how many are named
 
 
@@ -50,8 +51,11 @@ class Starved(msgspec.Struct, frozen=True):
 
 
 def overtaken(wait: Wait, line: Sequence[Wait], *, margin_s: float = MARGIN_S) -> Starved:
-    """Return who was served while ``wait`` waited and had no claim to go first: of a lower priority, or of the same and later by more than the margin."""
-    until_s = math.inf if wait.served_s is None else wait.served_s
+    """Return who was served while ``wait`` waited and had no claim to go first: of a lower priority, or of the same and later.
+
+    Later is by more than the margin, and what is served together has no order.
+    """
+    until_s = math.inf if wait.served_s is None else wait.served_s - TOGETHER_S
     before = [
         each
         for each in line

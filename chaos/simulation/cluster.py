@@ -99,6 +99,9 @@ class Engines:
             self._world.saw("published_twice")
         self.outbox[message.message_id] = True
         self.lines.published(message.message_id, self._world.clock.elapsed_s)
+        if routing_key == SUBMISSION_QUEUE.routing_key:
+            subject = _subject.decode(message.body)
+            self.lines.queued((subject.submission_id, subject.attempt), self._world.clock.elapsed_s)
         self.published.append((routing_key, message))
 
     def handed_out(self, work: Work, judge: str) -> None:

@@ -11,10 +11,11 @@ Key = tuple[str, int]
 
 
 class Lines:
-    """The two lines of a cluster: attempts wait for a judge, committed messages for the broker. Simulated seconds."""
+    """The lines of a cluster: committed messages wait in the outbox, requests in the queue, and attempts in both of them for a judge. Simulated seconds."""
 
     def __init__(self) -> None:
         self._attempts: dict[Key, tuple[int, float]] = {}  # priority, and when it was asked for
+        self._requests: dict[Key, tuple[int, float]] = {}
         self._messages: dict[str, tuple[int, float]] = {}
         self._begun: dict[Key, float] = {}
         self._published: dict[str, float] = {}
@@ -22,6 +23,11 @@ class Lines:
     def asked(self, key: Key, priority: int, at_s: float) -> None:
         """Note that an attempt waits for a judge."""
         self._attempts[key] = priority, at_s
+
+    def queued(self, key: Key, at_s: float) -> None:
+        """Note that a request for an attempt is in the queue; only the first time counts."""
+        priority, _ = self._attempts[key]
+        self._requests.setdefault(key, (priority, at_s))
 
     def begun(self, key: Key, at_s: float) -> None:
         """Note that a judge has begun with an attempt, or that it has its verdict without one; only the first time counts."""
@@ -36,15 +42,21 @@ class Lines:
         self._published.setdefault(message_id, at_s)
 
     def attempts(self, since_s: float = 0.0) -> list[Wait]:
-        """Return those who waited for a judge, and began to after ``since_s``."""
-        return _waits({f"{key[0]}:{key[1]}": turn for key, turn in self._attempts.items()}, self._served(), since_s)
+        """Return those who waited for a judge, in the outbox and in the queue, and began to after ``since_s``."""
+        return self._for_a_judge(self._attempts, since_s)
+
+    def requests(self, since_s: float = 0.0) -> list[Wait]:
+        """Return those who waited for a judge in the queue, and began to after ``since_s``."""
+        return self._for_a_judge(self._requests, since_s)
 
     def messages(self, since_s: float = 0.0) -> list[Wait]:
         """Return those who waited in the outbox, and began to after ``since_s``."""
         return _waits(self._messages, self._published, since_s, "message ")
 
-    def _served(self) -> dict[str, float]:
-        return {f"{key[0]}:{key[1]}": at_s for key, at_s in self._begun.items()}
+    def _for_a_judge(self, turns: Mapping[Key, tuple[int, float]], since_s: float) -> list[Wait]:
+        named = {f"{submission_id}:{attempt}": turn for (submission_id, attempt), turn in turns.items()}
+        served = {f"{submission_id}:{attempt}": at_s for (submission_id, attempt), at_s in self._begun.items()}
+        return _waits(named, served, since_s)
 
 
 def _waits(

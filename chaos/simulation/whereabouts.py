@@ -28,14 +28,15 @@ _request = msgspec.json.Decoder(JudgeRequested)
 
 
 async def unfair(cluster: Cluster, since_s: float) -> list[str]:
-    """Say for those who waited for a judge, or in the outbox, from ``since_s`` on and were overtaken too often, how and by whom; and where they are now."""
+    """Say for those who waited in the queue, or in the outbox, from ``since_s`` on and were overtaken too often, how and by whom; and where they are now."""
     lines, has_skew = cluster.engines.lines, cluster.world.options.has(Fault.CLOCK_SKEW)
     margin_s = MARGIN_S + (2 * SKEW_MS / 1000 if has_skew else 0.0)  # rows are dated by the clock of their own core
-    attempts, messages = (
-        starved(line, margin_s=margin_s)[:TOLD_MOST] for line in (lines.attempts(since_s), lines.messages(since_s))
+    # Each line for itself: what has waited in the outbox comes into the queue a batch at a time, and a batch has no order.
+    requests, messages = (
+        starved(line, margin_s=margin_s)[:TOLD_MOST] for line in (lines.requests(since_s), lines.messages(since_s))
     )
     return [
-        *[await _told_attempt(cluster, each) for each in attempts],
+        *[await _told_attempt(cluster, each) for each in requests],
         *[await _told_message(cluster, each) for each in messages],
     ]
 

@@ -417,4 +417,25 @@ MUTATIONS: tuple[Mutation, ...] = (
         ),
         caught_by=0,
     ),
+    Mutation(
+        name="early_events_passed_on",
+        breaks="an event of the board that comes before an older one is passed on at once",
+        by=("I5",),
+        patch=(
+            Replace(
+                TOPICS,
+                "        elif self.epoch is None or change.version > self.last + 1:\n            self._hold(change)\n"
+                "        elif change.version == self.last + 1:\n",
+                "        elif self.epoch is None:\n            self._hold(change)\n        elif change.version > self.last:\n",
+            ),
+        ),
+        caught_by=0,
+    ),
+    Mutation(
+        name="rebuilt_over_a_write",
+        breaks="a rebuild replaces the board without looking whether somebody wrote to it since the log was read",
+        by=("I4", "I5"),
+        patch=(Replace(LOAD, "if writes ~= ARGV[1] then return {0, 0} end\n", ""),),
+        caught_by=0,
+    ),
 )
