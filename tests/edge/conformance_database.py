@@ -260,6 +260,28 @@ async def test_a_cancelled_wait_for_a_turn_disturbs_nobody(people: Database) -> 
     assert (await names(people))[-1] == "Cyd"
 
 
+async def test_a_failed_statement_spoils_its_transaction(database: Database) -> None:
+    await database.execute("CREATE TABLE t (x INTEGER UNIQUE)")
+    with pytest.raises(RuntimeError, match="savepoint"):
+        async with database.transaction() as tx:
+            await tx.execute("INSERT INTO t VALUES (1)")
+            with pytest.raises(Exception, match="exists already"):
+                await tx.execute("INSERT INTO t VALUES (1)")
+    assert await database.fetch("SELECT x FROM t") == []
+
+
+async def test_a_transaction_is_over_after_its_block(database: Database) -> None:
+    async with database.transaction() as tx:
+        pass
+    with pytest.raises(RuntimeError, match="over"):
+        await tx.fetch("SELECT 1")
+
+
+async def test_a_wrong_number_of_parameters_is_refused(database: Database) -> None:
+    with pytest.raises(TypeError, match="takes 1 parameters and was given 2"):
+        await database.fetch("SELECT $1", 1, 2)
+
+
 # ---- notifications ---------------------------------------------------------------------------------------------------
 
 
