@@ -92,18 +92,14 @@ class Connections:
 
     async def take(self) -> Connection:
         """Hand out an idle connection, or a new one. Raises Unavailable when none can be made."""
-        while self._is_open and self._idle:
+        self._refuse_when_closed()
+        while self._idle:
             connection = self._idle.pop()
             if not connection.is_closed():
                 self._taken[connection] = self._generation
                 return connection
-        if not self._is_open:
-            raise EdgeLost("the database is closed")
         generation = self._generation
         connection = await self.connect()
-        if not self._is_open:
-            connection.terminate()
-            raise EdgeLost("the database is closed")
         self._taken[connection] = generation
         return connection
 
@@ -132,7 +128,8 @@ class Connections:
             connection.terminate()
 
     async def connect(self) -> Connection:
-        """Make a connection, for this class's callers or for a listener. Raises Unavailable."""
+        """Make a connection, for this class's callers or for a listener. Raises Unavailable, and EdgeLost when the database is closed."""
+        self._refuse_when_closed()
         milliseconds = round(1000 * self.statement_s)
         idle, interval, probes = KEEPALIVE
         with mapping(self.address, unreachable):
@@ -162,10 +159,15 @@ class Connections:
                 )
                 try:
                     await self._prepare(connection)
+                    self._refuse_when_closed()
                 except BaseException:
                     connection.terminate()
                     raise
         return connection
+
+    def _refuse_when_closed(self) -> None:
+        if not self._is_open:
+            raise EdgeLost("the database is closed")
 
     async def _prepare(self, connection: Connection) -> None:
         plug: socket.socket = connection._transport.get_extra_info("socket")  # type: ignore[attr-defined]  # noqa: SLF001 - it shows its socket to nobody

@@ -43,8 +43,8 @@ STATEMENT_S = 10.0  # judging 20,000 submissions again is the longest statement 
 class PostgresDatabase:
     """One database for one process. Use as ``async with PostgresDatabase(url, aio) as database``; it may be opened again after it was closed.
 
-    ``size`` bounds the connections (each listener has one more), ``statement_s`` each statement. Raises Invalid for a bad URL. Calls raise Unavailable when nothing
-    happened, DeadlineExceeded and EdgeLost when the outcome is unknown.
+    ``size`` bounds the connections (each listener has one more), ``statement_s`` each statement. Raises Invalid for a bad URL. Calls raise Unavailable when
+    nothing happened, DeadlineExceeded and EdgeLost when the outcome is unknown.
     """
 
     def __init__(self, url: str, aio: AsyncioLoop, *, size: int = SIZE, statement_s: float = STATEMENT_S) -> None:
