@@ -295,13 +295,14 @@ async def test_a_commit_wakes_the_listener(people: Database) -> None:
         assert await is_quiet(wakeups)
 
 
-async def test_many_notifications_become_one(people: Database) -> None:
+async def test_many_notifications_become_few(people: Database) -> None:
     async with people.listen("house") as wakeups:
-        for _ in range(3):
+        for _ in range(50):
             await people.fetch("SELECT pg_notify('house', '')")
-        with trio.fail_after(5):
-            await wakeups.wait()
-        assert await is_quiet(wakeups)
+        woken = 0
+        while not await is_quiet(wakeups):
+            woken += 1
+        assert 1 <= woken <= 5  # one, unless a server's last ones are still on their way when the first is received
 
 
 async def test_a_rollback_wakes_nobody(people: Database) -> None:
