@@ -26,6 +26,7 @@ pytest.register_assert_rewrite(
     "tests.edge.conformance_rpc",
 )
 from tests.edge.resp import RespRedis  # noqa: E402 - after the registration
+from tests.postgres import opened_postgres  # noqa: E402 - after the registration
 
 WALL_MS = 1_700_000_000_123
 
@@ -58,8 +59,12 @@ def wall() -> FixedWall:
     return FixedWall()
 
 
-@pytest.fixture(params=["sqlite-memory", "sqlite-file"])
+@pytest.fixture(params=["sqlite-memory", "sqlite-file", "postgres"])
 async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
+    if request.param == "postgres":
+        async with opened_postgres(request.getfixturevalue("postgres_engine").url) as empty:
+            yield empty
+        return
     url = "sqlite://:memory:" if request.param == "sqlite-memory" else f"sqlite:///{tmp_path}/test.db"
     async with open_database(url, synchronous="NORMAL") as opened:
         yield opened
