@@ -1,8 +1,21 @@
-"""The one error that Redis's own error replies become, in every variant of the port."""
+"""What Redis's own error replies become, in every variant of the port."""
 
 from __future__ import annotations
 
-from contracts.errors import CodeWarzError
+from contracts.errors import CodeWarzError, EdgeLost, Unavailable
+
+# Refusals that waiting mends, by the error's first word. The command was not run.
+_LATER = {
+    "LOADING": "redis is loading its data",
+    "BUSY": "redis is busy with a script that takes long",
+    "READONLY": "redis is a replica at the moment and takes no writes",
+    "MASTERDOWN": "redis is a replica without its master",
+    "MISCONF": "redis takes no writes, because it cannot save them",
+    "NOREPLICAS": "redis takes no writes without its replicas",
+    "CLUSTERDOWN": "the redis cluster is down",
+    "TRYAGAIN": "the redis cluster is moving these keys",
+}
+RETRY_AFTER_S = 1.0
 
 
 class RedisError(CodeWarzError):
@@ -14,3 +27,20 @@ class RedisError(CodeWarzError):
     def prefix(self) -> str:
         """The error's class as Redis names it: ERR, WRONGTYPE, NOSCRIPT, OOM."""
         return self.detail.partition(" ")[0]
+
+
+def meaning(reply: str, *, of_script: bool = False) -> CodeWarzError:
+    """Return the error to raise for an error reply of a server: Unavailable where waiting helps and nothing happened, RedisError for a bug or a wrong setting.
+
+    EdgeLost for a script that ran out of memory: deleting needs none, so a part of it may have been done.
+    """
+    prefix = reply.partition(" ")[0]
+    if prefix == "OOM":
+        if of_script:
+            return EdgeLost(f"redis is out of memory, and a part of the script may have run: {reply}")
+        return Unavailable(f"redis is out of memory: {reply}", retry_after_s=RETRY_AFTER_S)
+    if prefix in _LATER:
+        return Unavailable(f"{_LATER[prefix]}: {reply}", retry_after_s=RETRY_AFTER_S)
+    if reply.startswith("ERR max number of clients"):
+        return Unavailable(f"redis has too many clients: {reply}", retry_after_s=RETRY_AFTER_S)
+    return RedisError(reply)
