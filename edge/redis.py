@@ -93,7 +93,7 @@ class ServerRedis:
         [reply] = await self._exchange(packed(["EVALSHA", _digest(lua), len(keys), *keys, *arguments]), 1)
         if isinstance(reply, RedisError) and reply.detail.startswith(UNKNOWN_SCRIPT):
             [reply] = await self._exchange(packed(["EVAL", lua, len(keys), *keys, *arguments]), 1)
-        return _value(reply, of_script=True)
+        return _value(reply)
 
     @asynccontextmanager
     async def subscribe(self, *channels: str) -> AsyncIterator[ports.Subscription]:
@@ -175,9 +175,9 @@ def _checked(words: Sequence[RedisValue]) -> bytes:
     return packed(words)
 
 
-def _value(reply: RedisReply, *, of_script: bool = False) -> RedisReply:
+def _value(reply: RedisReply) -> RedisReply:
     if isinstance(reply, RedisError):
-        raise meaning(reply.detail, of_script=of_script)
+        raise meaning(reply.detail)
     return reply
 
 

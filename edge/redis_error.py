@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contracts.errors import CodeWarzError, EdgeLost, Unavailable
+from contracts.errors import CodeWarzError, Unavailable
 
 # Refusals that waiting mends, by the error's first word. The command was not run.
 _LATER = {
@@ -10,6 +10,7 @@ _LATER = {
     "BUSY": "redis is busy with a script that takes long",
     "READONLY": "redis is a replica at the moment and takes no writes",
     "MASTERDOWN": "redis is a replica without its master",
+    "OOM": "redis is out of memory",
     "MISCONF": "redis takes no writes, because it cannot save them",
     "NOREPLICAS": "redis takes no writes without its replicas",
     "CLUSTERDOWN": "the redis cluster is down",
@@ -29,16 +30,12 @@ class RedisError(CodeWarzError):
         return self.detail.partition(" ")[0]
 
 
-def meaning(reply: str, *, of_script: bool = False) -> CodeWarzError:
+def meaning(reply: str) -> CodeWarzError:
     """Return the error to raise for an error reply of a server: Unavailable where waiting helps and nothing happened, RedisError for a bug or a wrong setting.
 
-    EdgeLost for a script that ran out of memory: deleting needs none, so a part of it may have been done.
+    Of a script too: Redis refuses its first write for these reasons, and lets one that has written already go on.
     """
     prefix = reply.partition(" ")[0]
-    if prefix == "OOM":
-        if of_script:
-            return EdgeLost(f"redis is out of memory, and a part of the script may have run: {reply}")
-        return Unavailable(f"redis is out of memory: {reply}", retry_after_s=RETRY_AFTER_S)
     if prefix in _LATER:
         return Unavailable(f"{_LATER[prefix]}: {reply}", retry_after_s=RETRY_AFTER_S)
     if reply.startswith("ERR max number of clients"):
