@@ -124,25 +124,33 @@ class Projector:
 
         Those are repaired one after the other, or each of the batch would build the same board.
         """
-        done: set[int] = set()
+        applied: dict[int, Judged] = {}
+        failed: set[int] = set()
 
-        async def quickly(number: int, judged: Judged) -> None:
+        async def apply(number: int, judged: Judged) -> None:
             try:
-                if not await self._judged(judged, repairs=False):
-                    return
+                if judged.change is None or await self._change(judged.change, repairs=False):
+                    applied[number] = judged
             except CodeWarzError as error:
                 batch[number].fail(error)
-            else:
-                batch[number].reply(None)
-            done.add(number)
+                failed.add(number)
 
         async with trio.open_nursery() as nursery:
             for number, delivery in enumerate(batch):
                 message = delivery.message
                 judged = message.event if isinstance(message, UpdateLeaderboard) else message
                 if isinstance(judged, Judged):
-                    nursery.start_soon(quickly, number, judged, name=f"project {judged.submission_id}")
-        return [delivery for number, delivery in enumerate(batch) if number not in done]
+                    nursery.start_soon(apply, number, judged, name=f"project {judged.submission_id}")
+        # buggify at projector.applied
+        try:
+            await progress.announce(self.redis, *map(_step, applied.values()))
+        except CodeWarzError as error:
+            for number in applied:
+                batch[number].fail(error)
+        else:
+            for number in applied:
+                batch[number].reply(None)
+        return [delivery for number, delivery in enumerate(batch) if number not in applied and number not in failed]
 
     async def _answer(self, delivery: Delivery[Any]) -> None:
         try:
@@ -168,23 +176,15 @@ class Projector:
             case _:
                 raise NotFound(f"the leaderboard has no answer to {type(message).__name__}")
 
-    async def _judged(self, judged: Judged, *, repairs: bool = True) -> bool:
-        """Apply what a verdict changes, and tell whoever watches the submission. False, and nothing else, when that needs a repair which may not be done."""
-        if judged.change is not None and not await self._change(judged.change, repairs):
-            return False
+    async def _judged(self, judged: Judged) -> None:
+        """Apply what a verdict changes, and tell whoever watches the submission."""
+        if judged.change is not None:
+            await self._change(judged.change, repairs=True)
         # buggify at projector.applied
-        step = Progress(
-            submission_id=judged.submission_id,
-            attempt=judged.attempt,
-            seq=1 << 30,
-            state=State.JUDGED,
-            verdict=judged.verdict,
-            score=judged.score,
-        )
-        await progress.announce(self.redis, step)
-        return True
+        await progress.announce(self.redis, _step(judged))
 
-    async def _change(self, change: ScoreChanged, repairs: bool) -> bool:
+    async def _change(self, change: ScoreChanged, *, repairs: bool) -> bool:
+        """Apply one line of the log. False when that needs a repair which may not be done now."""
         started = trio.current_time()
         entry = Entry(
             change.submission_id,
@@ -292,6 +292,18 @@ class VerdictIntake:
                 pause_s = min(pause_s * 2, PAUSE_CAP_S)
             else:
                 return
+
+
+def _step(judged: Judged) -> Progress:
+    """Return the last step of a judging."""
+    return Progress(
+        submission_id=judged.submission_id,
+        attempt=judged.attempt,
+        seq=1 << 30,
+        state=State.JUDGED,
+        verdict=judged.verdict,
+        score=judged.score,
+    )
 
 
 def _entry(row: Row) -> Entry:
