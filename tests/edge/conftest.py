@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
-import socket
-import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import trio
 from trio.testing import MockClock
 
+from chaos.engines import Redis as RedisEngine
 from contracts.ports import Broker, Database, Redis, Rpc
+from edge.aio import AsyncioLoop
 from edge.memory_broker import MemoryBroker
 from edge.memory_redis import MemoryRedis
+from edge.redis import ServerRedis
 from edge.rpc import LocalRpc
 from edge.sqlite import open_database
 
@@ -25,7 +25,6 @@ pytest.register_assert_rewrite(
     "tests.edge.conformance_redis",
     "tests.edge.conformance_rpc",
 )
-from tests.edge.resp import RespRedis  # noqa: E402 - after the registration
 from tests.postgres import opened_postgres  # noqa: E402 - after the registration
 
 WALL_MS = 1_700_000_000_123
@@ -80,44 +79,6 @@ def rpc(request: pytest.FixtureRequest) -> Rpc:
     return LocalRpc()
 
 
-@pytest.fixture(scope="session")
-def redis_socket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A private Redis server on a socket of its own, without a port and without files."""
-    binary = shutil.which("redis-server")
-    if binary is None:
-        pytest.skip("no redis-server on this machine: install it to compare with the real one")
-    path = tmp_path_factory.mktemp("redis") / "s"
-    server = subprocess.Popen(
-        [
-            binary,
-            "--port",
-            "0",
-            "--unixsocket",
-            str(path),
-            "--save",
-            "",
-            "--appendonly",
-            "no",
-            "--dir",
-            str(path.parent),
-        ],
-        stdout=subprocess.DEVNULL,
-    )
-    try:
-        deadline = time.monotonic() + 10
-        while True:
-            with socket.socket(socket.AF_UNIX) as probe:
-                if probe.connect_ex(str(path)) == 0:
-                    break
-            assert server.poll() is None, "redis-server ended at its start"
-            assert time.monotonic() < deadline, "redis-server did not listen within 10 s"
-            time.sleep(0.01)  # outside Trio, once per session
-        yield path
-    finally:
-        server.terminate()
-        server.wait()
-
-
 @pytest.fixture(params=["memory", "server"])
 def redis_variant(request: pytest.FixtureRequest) -> str:
     return str(request.param)
@@ -134,6 +95,8 @@ async def redis(redis_variant: str, request: pytest.FixtureRequest, wall: FixedW
     if redis_variant == "memory":
         yield MemoryRedis(wall)
         return
-    async with RespRedis(request.getfixturevalue("redis_socket")) as connected:
+    engine: RedisEngine = request.getfixturevalue("redis_engine")
+    async with AsyncioLoop() as aio, ServerRedis(engine.url, aio) as connected:
         await connected.call("FLUSHALL")
+        await connected.call("SCRIPT", "FLUSH")
         yield connected
