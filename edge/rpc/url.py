@@ -88,9 +88,7 @@ class RpcUrl:
         return _for_http2(context)
 
 
-def _query(
-    parts: SplitResult, *, is_encrypted: bool
-) -> tuple[dict[str, tuple[Address, ...]], dict[str, Path | None]]:
+def _query(parts: SplitResult, *, is_encrypted: bool) -> tuple[dict[str, tuple[Address, ...]], dict[str, Path | None]]:
     services: dict[str, tuple[Address, ...]] = {}
     files: dict[str, Path | None] = dict.fromkeys(FILES)
     for name, value in parse_qsl(parts.query, keep_blank_values=True):

@@ -102,44 +102,62 @@ def _struct_plan(kind: type[msgspec.Struct], descriptor: Descriptor) -> Plan:
     if ours != theirs:
         raise TypeError(f"{kind.__name__} and {descriptor.full_name} differ in {sorted(ours ^ theirs)}")
     names = tuple(each.name for each in info.fields)
-    get = _getter(names)
     encoders: list[tuple[int, Convert]] = []
     decoders: list[tuple[int, Convert]] = []
     optional: list[tuple[int, str, Any]] = []
     required: list[str] = []
-    message_type = GetMessageClass(descriptor)
     for index, field in enumerate(info.fields):
-        theirs_field = descriptor.fields_by_name[field.name]
-        inner, may_be_absent, absent = _presence(field, f"{kind.__name__}.{field.name}", theirs_field)
-        encode, decode = _field_plan(inner, theirs_field)
+        there = descriptor.fields_by_name[field.name]
+        inner, may_be_absent, absent = _presence(field, f"{kind.__name__}.{field.name}", there)
+        encode, decode = _field_plan(inner, there)
         if encode is not None:
             encoders.append((index, _unless_none(encode) if may_be_absent else encode))
-        if may_be_absent:
-            optional.append((index, field.name, absent))
-        elif theirs_field.has_presence:
-            required.append(field.name)
         if decode is not None:
             decoders.append((index, decode))
+        if may_be_absent:
+            optional.append((index, field.name, absent))
+        elif there.has_presence:
+            required.append(field.name)
+    return Plan(
+        _writer(GetMessageClass(descriptor), names, encoders), _reader(kind, names, decoders, optional, required)
+    )
 
-    def encode_struct(struct: Any) -> Message:
+
+def _writer(message_type: type[Message], names: tuple[str, ...], encoders: list[tuple[int, Convert]]) -> Convert:
+    get = _getter(names)
+
+    def write(struct: Any) -> Message:
         values = list(get(struct))
         for index, convert in encoders:
             values[index] = convert(values[index])
-        return message_type(**dict(zip(names, values, strict=True)))
+        return message_type(**dict(zip(names, values, strict=True)))  # None is absent
 
-    def decode_message(message: Any) -> Any:
-        values = list(get(message))
+    return write
+
+
+def _reader(
+    kind: type[msgspec.Struct],
+    names: tuple[str, ...],
+    decoders: list[tuple[int, Convert]],
+    optional: list[tuple[int, str, Any]],
+    required: list[str],
+) -> Convert:
+    get = _getter(names)
+
+    def read(message: Any) -> Any:
         for name in required:
             if not message.HasField(name):
                 raise ValueError(f"{name} is missing")
+        values = list(get(message))
+        missing = {index: absent for index, name, absent in optional if not message.HasField(name)}
         for index, convert in decoders:
-            values[index] = convert(values[index])
-        for index, name, absent in optional:
-            if not message.HasField(name):
-                values[index] = absent
+            if index not in missing:
+                values[index] = convert(values[index])
+        for index, absent in missing.items():
+            values[index] = absent
         return kind(**dict(zip(names, values, strict=True)))
 
-    return Plan(encode_struct, decode_message)
+    return read
 
 
 def _presence(
@@ -182,6 +200,7 @@ def _field_plan(kind: msgspec.inspect.Type, field: FieldDescriptor) -> tuple[Con
 
 def _value_plan(kind: msgspec.inspect.Type, field: FieldDescriptor) -> tuple[Convert | None, Convert | None]:
     if isinstance(kind, msgspec.inspect.StructType) and field.type == FieldDescriptor.TYPE_MESSAGE:
+        assert field.message_type is not None
         plan = _struct_plan(kind.cls, field.message_type)
         return plan.encode, plan.decode
     if isinstance(kind, msgspec.inspect.EnumType) and field.type == FieldDescriptor.TYPE_ENUM:
@@ -193,6 +212,7 @@ def _value_plan(kind: msgspec.inspect.Type, field: FieldDescriptor) -> tuple[Con
 
 def _enum_plan(kind: type[Enum], field: FieldDescriptor) -> tuple[Convert, Convert]:
     """Match members by name: ``Role.STAFF`` is ROLE_STAFF, and zero is nobody's."""
+    assert field.enum_type is not None
     prefix = f"{kind.__name__.upper()}_"
     numbers = {each.name: each.number for each in field.enum_type.values if each.number}
     by_member = {each: numbers.get(prefix + each.name) for each in kind}
@@ -200,20 +220,12 @@ def _enum_plan(kind: type[Enum], field: FieldDescriptor) -> tuple[Convert, Conve
         raise TypeError(f"{kind.__name__} and {field.enum_type.full_name} have different members")
     by_number = {number: member for member, number in by_member.items()}
 
-    def decode(number: int) -> Enum | None:
-        if number and number not in by_number:
-            raise ValueError(f"{number} is no {kind.__name__}")
-        return by_number.get(number)
-
-    if field.has_presence or field.is_repeated:
-        return by_member.__getitem__, decode
-
-    def decode_required(number: int) -> Enum:
+    def decode(number: int) -> Enum:
         if number not in by_number:
             raise ValueError(f"{number} is no {kind.__name__}")
         return by_number[number]
 
-    return by_member.__getitem__, decode_required
+    return by_member.__getitem__, decode
 
 
 def _reply_plan(kind: Any, descriptor: Descriptor) -> Plan:
