@@ -172,8 +172,6 @@ async def test_what_is_put_together_can_be_run_in_every_way(database: Database, 
     for login in ("ada", "ada@example.org"):
         await queries.user_by_login(recorder, login)
     boards = Boards(redis, clock)
-    sweeper = Sweeper(
-        recorder, MemoryBroker(), redis, rpc, boards, Log(recorder), clock, random.Random(1), NoMeter()
-    )
+    sweeper = Sweeper(recorder, MemoryBroker(), redis, rpc, boards, Log(recorder), clock, random.Random(1), NoMeter())
     await sweeper.clean()
     assert [str(site) for site in DYNAMIC if not recorder.has_seen(site)] == []
