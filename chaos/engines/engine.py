@@ -126,8 +126,9 @@ class Child:
 
     def freeze(self) -> None:
         """Stop its processes where they are (SIGSTOP): connections stay open and nobody answers."""
-        for pid in self._family():
-            _signal(pid, signal.SIGSTOP)
+        for _ in range(2):  # the second time for who was born while the first went round
+            for pid in self._family():
+                _signal(pid, signal.SIGSTOP)
         self._is_frozen = True
 
     def thaw(self) -> None:
