@@ -18,6 +18,7 @@ from asyncpg import exceptions as pg
 
 from contracts.errors import (
     CodeWarzError,
+    Collided,
     Conflict,
     DeadlineExceeded,
     Duplicate,
@@ -104,7 +105,7 @@ def _of_server(exc: pg.PostgresError, address: Address) -> Exception:
     if isinstance(exc, pg.IntegrityConstraintViolationError | pg.DataError):
         return Invalid(f"the database does not allow this value: {_what_is_wrong(exc)}")
     if isinstance(exc, pg.TransactionRollbackError):
-        return Unavailable(
+        return Collided(
             f"two transactions stood in each other's way ({exc.sqlstate}) and this one was undone: try again",
             retry_after_s=SOON_S,
         )
