@@ -11,12 +11,14 @@ import trio
 from trio.testing import MockClock
 
 from chaos.engines import Redis as RedisEngine
+from chaos.engines.engine import free_port
 from contracts.ports import Broker, Database, Redis, Rpc
 from edge.aio import AsyncioLoop
 from edge.memory_broker import MemoryBroker
 from edge.memory_redis import MemoryRedis
 from edge.redis import ServerRedis
 from edge.rpc import LocalRpc
+from edge.rpc.grpc import GrpcRpc
 from edge.sqlite import open_database
 
 pytest.register_assert_rewrite(
@@ -25,6 +27,7 @@ pytest.register_assert_rewrite(
     "tests.edge.conformance_redis",
     "tests.edge.conformance_rpc",
 )
+from tests.postgres import opened_postgres  # noqa: E402 - after the registration
 
 WALL_MS = 1_700_000_000_123
 
@@ -57,8 +60,12 @@ def wall() -> FixedWall:
     return FixedWall()
 
 
-@pytest.fixture(params=["sqlite-memory", "sqlite-file"])
+@pytest.fixture(params=["sqlite-memory", "sqlite-file", "postgres"])
 async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
+    if request.param == "postgres":
+        async with opened_postgres(request.getfixturevalue("postgres_engine").url) as empty:
+            yield empty
+        return
     url = "sqlite://:memory:" if request.param == "sqlite-memory" else f"sqlite:///{tmp_path}/test.db"
     async with open_database(url, synchronous="NORMAL") as opened:
         yield opened
@@ -69,9 +76,15 @@ def broker(request: pytest.FixtureRequest) -> Broker:
     return MemoryBroker()
 
 
-@pytest.fixture(params=["local"])
-def rpc(request: pytest.FixtureRequest) -> Rpc:
-    return LocalRpc()
+@pytest.fixture(params=["local", "grpc"])
+async def rpc(request: pytest.FixtureRequest) -> AsyncIterator[Rpc]:
+    if request.param == "local":
+        yield LocalRpc()
+        return
+    port = free_port()
+    services = "&".join(f"{name}=127.0.0.1:{port}" for name in ("core", "leaderboard", "judge"))
+    async with AsyncioLoop() as aio, GrpcRpc(f"grpc://127.0.0.1:{port}?{services}", aio) as opened:
+        yield opened
 
 
 @pytest.fixture(params=["memory", "server"])

@@ -511,6 +511,7 @@ async def test_a_lost_subscription_says_so_and_can_be_had_again(
 ) -> None:
     async with redis.subscribe("news", "board:*") as subscription:
         await redis.call("PUBLISH", "news", 1)
+        assert await anext(aiter(subscription)) == ("news", b"1")  # a server that is stopped sends nothing it still has
         if how == "killed":
             await off(engine.kill)
         elif how == "frozen":
@@ -518,7 +519,7 @@ async def test_a_lost_subscription_says_so_and_can_be_had_again(
         else:
             behind.call("CLIENT", "KILL", "TYPE", "pubsub")
         started = trio.current_time()
-        assert await all_of(subscription) == [("news", b"1")]
+        assert await all_of(subscription) == []
         assert trio.current_time() - started < 2 * QUICK.ping_s + QUICK.pong_s + 0.5
         with pytest.raises(EdgeLost):
             await anext(aiter(subscription))
