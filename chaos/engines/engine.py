@@ -11,6 +11,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -115,7 +116,8 @@ class Child:
     def kill(self) -> None:
         """End at once, as in a power cut: it and everything it has started."""
         if self.process is not None and self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
+            for pid in self._family():
+                _signal(pid, signal.SIGKILL)
             self.process.wait()
             deadline = time.monotonic() + END_S
             while self.is_listening() and time.monotonic() < deadline:  # children of it may take a moment longer
@@ -124,15 +126,16 @@ class Child:
 
     def freeze(self) -> None:
         """Stop its processes where they are (SIGSTOP): connections stay open and nobody answers."""
-        assert self.process is not None
-        os.killpg(self.process.pid, signal.SIGSTOP)
+        for _ in range(2):  # the second time for who was born while the first went round
+            for pid in self._family():
+                _signal(pid, signal.SIGSTOP)
         self._is_frozen = True
 
     def thaw(self) -> None:
         """Let a frozen one go on."""
         if self._is_frozen and self.is_running:
-            assert self.process is not None
-            os.killpg(self.process.pid, signal.SIGCONT)
+            for pid in self._family():
+                _signal(pid, signal.SIGCONT)
         self._is_frozen = False
 
     def erase(self) -> None:
@@ -174,6 +177,19 @@ class Child:
         path.chmod(mode)
         self._own(path)
         return path
+
+    def _family(self) -> list[int]:
+        """Return its process and all that come from it, parents first. PostgreSQL's are no process group: each connection's has a session of its own."""
+        assert self.process is not None
+        children: dict[int, list[int]] = {}
+        for entry in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):  # ended meanwhile
+                parent = int(entry.read_text().rpartition(")")[2].split()[1])
+                children.setdefault(parent, []).append(int(entry.parent.name))
+        family = [self.process.pid]
+        for pid in family:
+            family += children.get(pid, [])
+        return family
 
     def _popen(self, command: Sequence[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(  # noqa: S603 - our own words
@@ -254,6 +270,11 @@ class Engine(Child):
             except KeyError:
                 continue
         raise Missing(f"{self.name} must not run as root, and there is no user {' or '.join(self.users)} here")
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 def free_port() -> int:

@@ -40,10 +40,12 @@ def mapped(exc: Exception, address: Address) -> Exception:
     """Return what a statement's error means to its caller."""
     if isinstance(exc, CodeWarzError):
         return exc
+    if isinstance(exc, pg.DataError) and exc.__cause__ is not None:  # asyncpg's own: it could not encode a parameter
+        return _of_parameter(str(exc), exc.__cause__)
     if isinstance(exc, pg.PostgresError):
         return _of_server(exc, address)
-    if isinstance(exc, asyncpg.InterfaceError):
-        return _of_client(exc, address)
+    if isinstance(exc, asyncpg.InterfaceError) and "closed" in str(exc):
+        return EdgeLost(f"the connection to the database at {address} was lost")
     if isinstance(exc, TimeoutError) and exc.errno is None:
         return DeadlineExceeded(f"the database at {address} did not answer in time")
     if isinstance(exc, OSError):
@@ -121,33 +123,15 @@ def _of_server(exc: pg.PostgresError, address: Address) -> Exception:
     return exc
 
 
-def _of_client(exc: Exception, address: Address) -> Exception:
-    """asyncpg's own: a value that it cannot send, or a connection that it knows to be closed."""
-    cause = exc.__cause__
+def _of_parameter(text: str, cause: BaseException) -> Exception:
     if isinstance(cause, OverflowError):
         return Invalid("a number is beyond the column's range")
     if isinstance(cause, UnicodeEncodeError):
         return Invalid("a text holds half a surrogate pair, which is not a character")
-    if isinstance(exc, ValueError):  # asyncpg's own DataError, which has the server's error's name and is not exported
-        position = re.search(r"\$\d+", str(exc))
-        where = position[0] if position else "a parameter"
-        return TypeError(
-            f"{where} has another type than the database expects: {type(cause).__name__}: {_without_value(cause)}"
-        )
-    if "connection is closed" in str(exc) or "connection was closed" in str(exc):
-        return EdgeLost(f"the connection to the database at {address} was lost")
-    return exc
-
-
-def _without_value(cause: BaseException | None) -> str:
-    """Return asyncpg's "expected str, got int", which names types only."""
-    text = str(cause)
-    return (
-        text
-        if re.fullmatch(
-            r"[\w ,()'-]*expected [\w ]+, got [\w ]+|an integer is required.*|a boolean is required.*", text
-        )
-        else "…"
+    position, types = re.search(r"\$\d+", text), re.search(r"expected [\w ]+, got \w+", str(cause))
+    return TypeError(
+        f"{position[0] if position else 'a parameter'} is not of the type that the database takes there"
+        + (f": {types[0]}" if types else "")
     )
 
 
