@@ -79,7 +79,7 @@ def judge_rows(outcome: Outcome, acknowledged: Mapping[str, Verdict], rows: Rows
     ]
     found += outbox_published(rows.outbox)
     for row in rows.verdicts:
-        newest = known[row["submission_id"]]["fencing"]
+        newest = known.get(row["submission_id"], row)["fencing"]
         if row["fencing"] != newest:
             text = f"{row['submission_id']} has the verdict of number {row['fencing']}, and the newest is {newest}"
             found.append(Violation("I3", text))

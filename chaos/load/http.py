@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Self
 
 import h11
 import msgspec
@@ -50,18 +51,20 @@ async def request(
     sent = {"Content-Type": "application/json"} if content else {}
     with trio.move_on_after(TIMEOUT_S):
         async with _asked(port, method, path, {**sent, **(headers or {})}, content) as exchange:
-            pieces = [piece async for piece in exchange.body()]
-            return exchange.answer(b"".join(pieces))
+            content = b""
+            while piece := await exchange.piece():
+                content += piece
+            return exchange.answer(content)
     raise Lost(f"{method} {path}: no answer within {TIMEOUT_S:g} s")
 
 
 @asynccontextmanager
-async def stream(port: int, path: str, headers: Mapping[str, str] | None = None) -> AsyncIterator[AsyncIterator[Event]]:
+async def stream(port: int, path: str, headers: Mapping[str, str] | None = None) -> AsyncIterator[Events]:
     """Open a stream of events, which end when the gateway ends it; Lost when it cannot be had or breaks."""
     async with _asked(port, "GET", path, headers or {}, b"") as exchange:
         if exchange.head.status_code != 200:
             raise Lost(f"{path}: {exchange.head.status_code}")
-        yield _events(exchange)
+        yield Events(exchange)
 
 
 class _Exchange:
@@ -87,11 +90,14 @@ class _Exchange:
         assert isinstance(event, h11.Response)
         self.head = event
 
-    async def body(self) -> AsyncIterator[bytes]:
-        """Yield the answer's body as it comes."""
-        while not isinstance(event := await self._next(), h11.EndOfMessage):
-            assert isinstance(event, h11.Data)
-            yield bytes(event.data)
+    async def piece(self) -> bytes:
+        """Return the next piece of the answer's body; nothing at its end."""
+        event = await self._next()
+        while isinstance(event, h11.Data):
+            if event.data:
+                return bytes(event.data)
+            event = await self._next()
+        return b""
 
     def answer(self, body: bytes) -> Answer:
         """Return the answer."""
@@ -130,14 +136,25 @@ async def _asked(
         raise Lost(f"{what}: no answer within {TIMEOUT_S:g} s") from error
 
 
-async def _events(exchange: _Exchange) -> AsyncIterator[Event]:
-    waiting = b""
-    async for piece in exchange.body():
-        *events, waiting = (waiting + piece).split(b"\n\n")
-        for text in events:
-            event = parse(text.decode())
-            if event is not None:
-                yield event
+class Events:
+    """The events of one stream, one after the other; they end with the stream."""
+
+    def __init__(self, exchange: _Exchange) -> None:
+        self._exchange = exchange
+        self._waiting = b""
+        self._ready: deque[Event] = deque()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        while not self._ready:
+            piece = await self._exchange.piece()
+            if not piece:
+                raise StopAsyncIteration
+            *events, self._waiting = (self._waiting + piece).split(b"\n\n")
+            self._ready.extend(event for text in events if (event := parse(text.decode())) is not None)
+        return self._ready.popleft()
 
 
 def parse(text: str) -> Event | None:
