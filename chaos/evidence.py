@@ -14,13 +14,13 @@ import trio
 
 from actors import presence
 from actors.boards import Boards
-from actors.outbox import QUEUES
 from actors.projector import Log
 from actors.remote import neighbours
 from actors.settings import Settings
 from chaos.cluster import Cluster
+from chaos.engines import RabbitMq
 from contracts.messages import BoardEvent, Judged
-from contracts.ports import Broker, Database, Redis, Row, WallClock
+from contracts.ports import Database, Redis, Row, WallClock
 
 BOXES_EVERY_S = 0.2
 # What a log may say at level "error" and what is no failure of the process: that it stood still (SIGSTOP, or a machine that is too busy).
@@ -35,7 +35,7 @@ class Evidence:
 
     database: Database
     redis: Redis
-    broker: Broker
+    rabbitmq: RabbitMq
     clock: WallClock
 
     @property
@@ -86,10 +86,10 @@ class Evidence:
         )
         assert row is not None
         found += [f"{many} {what}" for what, many in row.items() if many]
-        for queue in QUEUES:
-            depth = await self.broker.depth(queue.name)
-            if queue.dead_letter_queue is not None and (depth.ready or depth.unacked):
-                found.append(f"{queue.name}: {depth.ready} ready, {depth.unacked} unacknowledged")
+        if not found:  # RabbitMQ's own tool takes a second
+            found += [
+                f"{name}: {many} messages" for name, many in (await self.queues()).items() if many and not is_dead(name)
+            ]
         return found
 
     async def unjudged(self) -> int:
@@ -98,10 +98,15 @@ class Evidence:
         assert row is not None
         return int(row["many"])
 
+    async def queues(self) -> dict[str, int]:
+        """Return how many messages each of RabbitMQ's queues has, with those that are with consumers."""
+        words = ("list_queues", "name", "messages", "--formatter", "json")
+        text = await trio.to_thread.run_sync(self.rabbitmq.control, *words)
+        return {queue["name"]: queue["messages"] for queue in json.loads(text)}
+
     async def dead_letters(self) -> dict[str, int]:
         """Return how many messages lie in each dead-letter queue."""
-        names = [queue.name for queue in QUEUES if queue.dead_letter_queue is None]
-        return {name: (await self.broker.depth(name)).ready for name in names}
+        return {name: many for name, many in (await self.queues()).items() if is_dead(name)}
 
     async def processes(self) -> list[presence.Node]:
         """Return what every process last told of itself."""
@@ -114,13 +119,17 @@ async def gathered(cluster: Cluster) -> AsyncIterator[Evidence]:
     settings = Settings(
         database=cluster.postgres.url,
         redis=cluster.redis.url,
-        broker=cluster.rabbitmq.url,
         data=cluster.folder / "evidence",
     )
     settings.make_data_folder()
-    async with neighbours(settings, frozenset({"database", "redis", "broker"})) as edges:
+    async with neighbours(settings, frozenset({"database", "redis"})) as edges:
         found = edges.neighbours
-        yield Evidence(found.database, found.redis, found.broker, found.clock)
+        yield Evidence(found.database, found.redis, cluster.rabbitmq, found.clock)
+
+
+def is_dead(queue: str) -> bool:
+    """Whether a queue is one for dead letters."""
+    return ".dlq" in queue
 
 
 # ---- logs ------------------------------------------------------------------------------------------------------------
