@@ -23,7 +23,7 @@ from fnmatch import fnmatchcase
 
 import trio
 
-from chaos.engines.engine import HOST
+from chaos.engines.engine import HOST, free_port
 
 CHUNK = 16 * 1024
 BUFFERED = 64  # chunks on their way in one direction: a megabyte, which at 200 ms is 5 MB/s
@@ -328,20 +328,17 @@ class Proxy:
 def _reserve() -> socket.socket:
     """Return a socket bound to a free port by its number: only such a one keeps the port when it stops listening (Linux, ``tcp_disconnect``)."""
     while True:
-        with socket.socket() as probe:
-            probe.bind((HOST, 0))
-            port = probe.getsockname()[1]
         bound = socket.socket()
         bound.setblocking(False)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            bound.bind((HOST, port))
+            bound.bind((HOST, free_port()))
         except OSError as error:
             bound.close()
             if error.errno != errno.EADDRINUSE:
                 raise
-            continue
-        return bound
+        else:
+            return bound
 
 
 async def _connect(port: int) -> trio.SocketStream:
