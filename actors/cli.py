@@ -21,13 +21,17 @@ problem_app = typer.Typer(no_args_is_help=True, help="Problem packages: check th
 contest_app = typer.Typer(no_args_is_help=True, help="Contests.")
 user_app = typer.Typer(no_args_is_help=True, help="Accounts.")
 board_app = typer.Typer(no_args_is_help=True, help="Leaderboards: compare with the verdict log, rebuild.")
-outbox_app = typer.Typer(no_args_is_help=True, help="The outbox.")
+outbox_app = typer.Typer(
+    no_args_is_help=True, help="The outbox: what core has committed and the broker has not confirmed yet."
+)
+dlq_app = typer.Typer(no_args_is_help=True, help="Dead letters: look at them, replay them, delete them.")
 for each, name in (
     (problem_app, "problem"),
     (contest_app, "contest"),
     (user_app, "user"),
     (board_app, "board"),
     (outbox_app, "outbox"),
+    (dlq_app, "dlq"),
 ):
     app.add_typer(each, name=name)
 
@@ -320,6 +324,106 @@ def outbox_status(output: OutputOption = Output.TEXT) -> None:
     """Count what waits to be published, and what was given up."""
     result = _ask(output, "outbox_status")
     _show(output, result, f"{result['waiting']} waiting (oldest {result['oldest_ms']} ms), {result['parked']} parked")
+
+
+LimitOption = Annotated[int, typer.Option(min=1, max=500, help="how many at most")]
+MessageArgument = Annotated[str, typer.Argument(metavar="MESSAGE", help="a message's id, as the list shows it")]
+QueueOption = Annotated[str | None, typer.Option(help="submission.dlq or verdict.dlq; default: all")]
+
+
+@outbox_app.command("list")
+def outbox_list(
+    parked: Annotated[bool, typer.Option("--parked", help="only what was given up")] = False,
+    limit: LimitOption = 20,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Show what has not been published yet, the oldest first."""
+    result = _ask(output, "outbox_list", parked=parked, limit=limit)
+    lines = []
+    for row in result["items"]:
+        state = "parked" if row["parked_at_ms"] else "waiting"
+        what = row["last_error"] or row["body"][:80]
+        lines.append(f"{row['id']}  {row['topic']:10}  {state:7}  attempts {row['attempts']}  {what}")
+    _show(output, result, "\n".join(lines) or "nothing waits")
+
+
+@outbox_app.command("retry")
+def outbox_retry(
+    message: Annotated[str | None, typer.Argument(metavar="[MESSAGE]")] = None,
+    all_: Annotated[bool, typer.Option("--all", help="everything that is parked")] = False,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Have one row published now, or all that are parked."""
+    if (message is None) is not all_:
+        raise typer.BadParameter("one message, or --all that are parked")
+    result = _ask(output, "outbox_retry", message_id=message, all=all_, by=_who())
+    _show(output, result, f"{result['changed']} will be published")
+
+
+@outbox_app.command("park")
+def outbox_park(message: MessageArgument, output: OutputOption = Output.TEXT) -> None:
+    """Keep a row from being published until it is retried."""
+    _show(output, _ask(output, "outbox_park", message_id=message, by=_who()), "parked")
+
+
+@dlq_app.command("list")
+def dlq_list(queue: QueueOption = None, limit: LimitOption = 20, output: OutputOption = Output.TEXT) -> None:
+    """Count the dead letters, and show the first ones."""
+    result = _ask(output, "dlq_list", queue=queue, limit=limit)
+    lines = []
+    for each in result["queues"]:
+        lines.append(f"{each['queue']}: {each['messages']}")
+        lines += [
+            f"  {row['message_id']}  {row['reason']}, died {row['deaths']}×  {row['about']}" for row in each["first"]
+        ]
+    _show(output, result, "\n".join(lines))
+
+
+@dlq_app.command("show")
+def dlq_show(message: MessageArgument, output: OutputOption = Output.TEXT) -> None:
+    """Show one dead letter, whole."""
+    result = _ask(output, "dlq_show", message_id=message)
+    headers = "\n".join(f"  {name}: {value}" for name, value in sorted(result["headers"].items()))
+    _show(
+        output,
+        result,
+        f"{result['message_id']} in {result['queue']}, priority {result['priority']}\n{headers}\n\n{result['body']}",
+    )
+
+
+@dlq_app.command("replay")
+def dlq_replay(
+    message: Annotated[str | None, typer.Argument(metavar="[MESSAGE]")] = None,
+    queue: QueueOption = None,
+    count: Annotated[int, typer.Option(min=0, help="the oldest so many of --queue, instead of one message")] = 0,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Publish dead letters again, where they first came from."""
+    if (message is None) is (count == 0):
+        raise typer.BadParameter("one message, or --queue and --count")
+    result = _ask(output, "dlq_replay", message_id=message, queue=queue, count=count, by=_who())
+    _show(output, result, f"{result['replayed']} of {result['queue']} published again")
+
+
+@dlq_app.command("purge")
+def dlq_purge(
+    queue: Annotated[str, typer.Argument(help="submission.dlq or verdict.dlq")],
+    count: Annotated[int, typer.Option(min=0, help="how many there are: the confirmation")],
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Delete all dead letters of a queue, for good."""
+    result = _ask(output, "dlq_purge", queue=queue, count=count, by=_who())
+    _show(output, result, f"{result['purged']} deleted from {result['queue']}")
+
+
+def _who() -> str:
+    """Return who types, for the audit log."""
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user without a name, in a container
+        return "unknown"
 
 
 def main() -> None:

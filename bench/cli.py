@@ -58,3 +58,21 @@ def edges(output: OutputOption = Output.TEXT) -> None:
 
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         _print(Report("edges", trio.run(measure, Path(folder)), machine=machine()), output)
+
+
+@app.command()
+def projector(output: OutputOption = Output.TEXT) -> None:
+    """Board updates per second on a private Redis beside redis-benchmark running the same script."""
+    from bench.projector import measure
+    from chaos.engines import Missing
+    from edge.telemetry import configure_logs
+
+    configure_logs("text", "error")
+    with tempfile.TemporaryDirectory(prefix="codewarz-bench-") as folder:
+        Path(folder).chmod(0o711)  # the server is another user's where we are root
+        try:
+            found = trio.run(measure, Path(folder) / "redis")
+        except Missing as error:
+            typer.echo(error, err=True)
+            raise typer.Exit(1) from error
+    _print(Report("projector", found["figures"], found["references"], found["ratios"], machine()), output)
