@@ -62,14 +62,18 @@ def run(
     first = secrets.randbelow(2**31) if seed is None else seed
     teller = Teller(is_json=output is Output.JSON)
     signal.signal(signal.SIGTERM, _interrupt)
+    outcomes, status, why = [], 0, list[str]()
     try:
         with teller.open(first, len(chosen) * times):
             outcomes = trio.run(Runner(teller.say, teller.done).run, rounds(chosen, times, first))
     except* (Missing, RuntimeError) as group:
-        typer.echo("\n".join(map(str, _leaves(group))), err=True)
-        raise typer.Exit(ANSWER_IS_NO) from group
-    except* KeyboardInterrupt as group:
-        raise typer.Exit(INTERRUPTED) from group
+        # Only noted here: what is raised in here is wrapped into a group, and a traceback follows.
+        status, why = ANSWER_IS_NO, [str(each) for each in _leaves(group)]
+    except* KeyboardInterrupt:
+        status, why = INTERRUPTED, ["interrupted"]
+    if status:
+        typer.echo("\n".join(why), err=True)
+        raise typer.Exit(status)
     report = Report(outcomes)
     if output is Output.JSON:
         typer.echo(msgspec.json.encode(report))

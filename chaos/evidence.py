@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -100,9 +101,8 @@ class Evidence:
 
     async def queues(self) -> dict[str, int]:
         """Return how many messages each of RabbitMQ's queues has, with those that are with consumers."""
-        words = ("list_queues", "name", "messages", "--formatter", "json")
-        text = await trio.to_thread.run_sync(self.rabbitmq.control, *words)
-        return {queue["name"]: queue["messages"] for queue in json.loads(text)}
+        text = await trio.to_thread.run_sync(self.rabbitmq.control, "list_queues", "name", "messages")
+        return {name: int(many) for name, many in re.findall(r"^(\S+)\t(\d+)$", text, re.MULTILINE)}
 
     async def dead_letters(self) -> dict[str, int]:
         """Return how many messages lie in each dead-letter queue."""

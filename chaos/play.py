@@ -95,7 +95,7 @@ class Play:
         self.house.number += 1
         self._name = f"{self.scenario.name}-{self.house.number}"
         self._rng = random.Random(f"{self.seed} {self.scenario.name}")
-        self._crowd = Crowd(self.house.ports, self._rng)
+        self._crowd = Crowd(self.house.ports, self._rng, Book(self._name))
         self._outcome = Outcome(scenario=self.scenario.name, seed=self.seed)
         self._probe = self.house.people[-1]
         self._boxes = Boxes(self.house.cluster)

@@ -29,15 +29,16 @@ class Sent:
 
 @dataclass
 class Book:
-    """Everything that was sent in one scenario."""
+    """Everything that was sent in one scenario, which ``name`` tells from others: people live through several, and their keys must not meet."""
 
+    name: str = ""
     sent: list[Sent] = field(default_factory=list)
     violations: list[Violation] = field(default_factory=list)
     answers: Counter[int] = field(default_factory=Counter)  # by status; 0: none, or half of one
 
     def new(self, user: str, program: Program) -> Sent:
         """Begin a line."""
-        sent = Sent(f"{user}-{len(self.sent)}", user, program)
+        sent = Sent(f"{self.name}-{user}-{len(self.sent)}", user, program)
         self.sent.append(sent)
         return sent
 
