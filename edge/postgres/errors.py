@@ -44,6 +44,8 @@ def mapped(exc: Exception, address: Address) -> Exception:
         return _of_server(exc, address)
     if isinstance(exc, asyncpg.InterfaceError):
         return _of_client(exc, address)
+    if is_dying(exc):
+        return EdgeLost(f"the connection to the database at {address} was lost")
     if isinstance(exc, TimeoutError) and exc.errno is None:
         return DeadlineExceeded(f"the database at {address} did not answer in time")
     if isinstance(exc, OSError):
@@ -65,7 +67,7 @@ def unreachable(exc: Exception, address: Address) -> Exception:
         text = f"shows a certificate that is not to be trusted ({exc.verify_message}): check sslrootcert and the host's name"
     elif isinstance(exc, TimeoutError) and exc.errno is None:
         text = "did not answer in time"
-    elif isinstance(exc, pg.PostgresError | OSError | asyncpg.InterfaceError):
+    elif isinstance(exc, pg.PostgresError | OSError | asyncpg.InterfaceError) or is_dying(exc):
         text = f"cannot be reached ({_reason(exc)})"
     else:
         return exc
@@ -89,6 +91,11 @@ def is_lost(exc: Exception) -> bool:
     return isinstance(exc, pg.PostgresConnectionError | pg.AdminShutdownError | pg.CrashShutdownError) or (
         isinstance(exc, OSError) and not (isinstance(exc, TimeoutError) and exc.errno is None)
     )
+
+
+def is_dying(exc: Exception) -> bool:
+    """Whether asyncpg refuses to say anything on a connection whose server has said its last word, in the moment before the end of it is noticed."""
+    return isinstance(exc, asyncpg.InternalClientError) and "another operation" in str(exc)
 
 
 def _of_server(exc: pg.PostgresError, address: Address) -> Exception:
