@@ -200,35 +200,38 @@ class Play:
     async def _recover(self, healed_at: float) -> None:
         """Submit once more, and wait until that and everything older is judged, and seen by everybody who watches."""
         probe = self._book.new(self._probe.name, RIGHT_ONE)
-        why = "nobody has looked yet"
+        why, missing = "nobody has looked yet", dict[str, str]()
         with trio.move_on_at(healed_at + WAIT_MOST_S):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(
                     self._crowd.submit, self._probe, probe, self.house.problem_id, self._contest_id, name="probe"
                 )
                 while why := await self._unrecovered(probe):
+                    kind = why.partition(":")[0]
+                    missing[kind] = f"{kind} until {trio.current_time() - healed_at:.1f} s"
                     await trio.sleep(LOOK_S)
                 nursery.cancel_scope.cancel()  # an impatient second request may be on its way
             self._outcome.recovered_s = round(trio.current_time() - healed_at, 2)
         if self._outcome.recovered_s is None:
             self._violated("I9", f"no recovery within {WAIT_MOST_S:g} s of the heal: {why}")
         elif self._outcome.recovered_s > RECOVERY_MOST_S:
-            text = f"recovery took {self._outcome.recovered_s:g} s from the heal, {RECOVERY_MOST_S:g} are promised"
+            took = f"recovery took {self._outcome.recovered_s:g} s from the heal, {RECOVERY_MOST_S:g} are promised"
+            text = f"{took} ({', '.join(missing.values())})"
             self._violated("I9", text)
 
     async def _unrecovered(self, probe: Sent) -> str:
         """Return what is still missing; "" when all is well."""
         if self._book.waiting:
-            return f"not accepted yet: {', '.join(sent.key for sent in self._book.waiting)}"
+            return f"some not accepted: {', '.join(sent.key for sent in self._book.waiting)}"
         blind = [reader.name for reader in self._readers if not self._sees(reader)]
         try:
             unjudged = await self.house.evidence.unjudged()
         except CodeWarzError as error:
-            return f"the database says: {error.detail}"
+            return f"the database away: {error.detail}"
         if unjudged:
-            return f"{unjudged} have no verdict"
+            return f"some not judged: {unjudged}"
         if blind:
-            return f"{', '.join(blind)} do not see the last one's verdict"
+            return f"the last verdict not seen: {', '.join(blind)}"
         return ""
 
     def _sees(self, reader: Reader) -> bool:

@@ -20,6 +20,7 @@ AGAIN_S = (0.1, 0.5)
 AGAIN_MOST_S = 2.0  # people do not wait longer before they press again, whatever Retry-After says
 LOOK_S = 0.3
 PATIENCE_S = 4.0  # with a verdict, before one submits the next
+IN_FLIGHT_MOST = 14  # accepted and not judged: how long a backlog takes says how fast the machine is, and not how well anything recovers
 
 
 class Refused(Exception):
@@ -161,6 +162,8 @@ class Crowd:
                     await done.wait()
                 with trio.move_on_after(self.rng.uniform(0.2, 2.0) * pause_s):
                     await self.over.wait()
+                while len(self.book.untold) >= IN_FLIGHT_MOST and not self.over.is_set():
+                    await trio.sleep(LOOK_S)
 
     async def _follow_until(self, person: Person, sent: Sent, done: trio.Event) -> None:
         await self.follow(person, sent)
