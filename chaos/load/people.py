@@ -20,7 +20,7 @@ AGAIN_S = (0.1, 0.5)
 AGAIN_MOST_S = 2.0  # people do not wait longer before they press again, whatever Retry-After says
 LOOK_S = 0.3
 PATIENCE_S = 4.0  # with a verdict, before one submits the next
-IN_FLIGHT_MOST = 14  # accepted and not judged: how long a backlog takes says how fast the machine is, and not how well anything recovers
+IN_FLIGHT_MOST = 8  # accepted and not judged, two for each worker: how long more would take says how fast the machine is, and not how it recovers
 
 
 class Refused(Exception):

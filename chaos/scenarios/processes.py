@@ -18,6 +18,12 @@ async def _dies(stage: Stage, *nodes: Node) -> None:
     await stage.start(*nodes)
 
 
+@scenario("calm", lasts_s=4)
+async def calm(stage: Stage) -> None:
+    """Nothing happens: how long the machine takes by itself, to hold the others against."""
+    await stage.wait(4)
+
+
 @scenario("kill-gateway")
 async def kill_gateway(stage: Stage) -> None:
     """kill -9 of a gateway: everybody on it comes back by the other one."""
