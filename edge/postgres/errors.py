@@ -44,7 +44,7 @@ def mapped(exc: Exception, address: Address) -> Exception:
         return _of_parameter(str(exc), exc.__cause__)
     if isinstance(exc, pg.PostgresError):
         return _of_server(exc, address)
-    if isinstance(exc, asyncpg.InterfaceError) and "closed" in str(exc):
+    if (isinstance(exc, asyncpg.InterfaceError) and "closed" in str(exc)) or is_dying(exc):
         return EdgeLost(f"the connection to the database at {address} was lost")
     if isinstance(exc, TimeoutError) and exc.errno is None:
         return DeadlineExceeded(f"the database at {address} did not answer in time")
@@ -67,7 +67,7 @@ def unreachable(exc: Exception, address: Address) -> Exception:
         text = f"shows a certificate that is not to be trusted ({exc.verify_message}): check sslrootcert and the host's name"
     elif isinstance(exc, TimeoutError) and exc.errno is None:
         text = "did not answer in time"
-    elif isinstance(exc, pg.PostgresError | OSError | asyncpg.InterfaceError):
+    elif isinstance(exc, pg.PostgresError | OSError | asyncpg.InterfaceError) or is_dying(exc):
         text = f"cannot be reached ({_reason(exc)})"
     else:
         return exc
@@ -93,6 +93,11 @@ def is_lost(exc: Exception) -> bool:
     )
 
 
+def is_dying(exc: Exception) -> bool:
+    """Whether asyncpg refuses to say anything on a connection whose server has said its last word, in the moment before the end of it is noticed."""
+    return isinstance(exc, asyncpg.InternalClientError) and "another operation" in str(exc)
+
+
 def _of_server(exc: pg.PostgresError, address: Address) -> Exception:
     if is_lost(exc) or isinstance(exc, pg.CannotConnectNowError | pg.IdleInTransactionSessionTimeoutError):
         return EdgeLost(f"the connection to the database at {address} was lost ({_reason(exc)})")
@@ -114,6 +119,9 @@ def _of_server(exc: pg.PostgresError, address: Address) -> Exception:
         return Unavailable("the database's schema has changed just now: try again", retry_after_s=SOON_S)
     if isinstance(exc, pg.QueryCanceledError):
         return DeadlineExceeded(f"the database at {address} stopped a statement that took too long")
+    if isinstance(exc, pg.UndefinedTableError):
+        text = f"the database at {address} has no such table yet: start a core, or run codewarz migrate"
+        return Unavailable(text, retry_after_s=AGAIN_S)
     if isinstance(exc, pg.ReadOnlySQLTransactionError):
         return Unavailable(f"the database at {address} is a read-only copy: name the primary", retry_after_s=AGAIN_S)
     if isinstance(exc, pg.ProgramLimitExceededError):
