@@ -168,7 +168,7 @@ class _Picked:
             return cast("Rpc", Absent("rpc"))
         if self._settings.is_embedded("rpc"):
             return LocalRpc()
-        from edge.grpc import GrpcRpc
+        from edge.rpc.grpc import GrpcRpc
 
         networked = self._hold(GrpcRpc(self._settings.rpc, self._loop()))
         self.actors.append(Edge("grpc", _held(networked)))

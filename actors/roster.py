@@ -73,7 +73,7 @@ def show(found: Roster) -> None:
         table.add_column(column, no_wrap=True)
     for column in ("up for", "actors", "restarts", "waiting"):
         table.add_column(column, justify="right")
-    table.add_column("address", overflow="fold")
+    table.add_column("address", no_wrap=True)
     for node in found.nodes:
         table.add_row(
             Text(node.name, style="bold"),

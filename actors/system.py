@@ -311,4 +311,5 @@ class _Gauges:
         for queue in QUEUES:
             depth = await self.with_.broker.depth(queue.name)
             self.with_.meter.gauge("queue_ready", depth.ready, queue=queue.name)
-            self.with_.meter.gauge("queue_unacked", depth.unacked, queue=queue.name)
+            if depth.unacked is not None:
+                self.with_.meter.gauge("queue_unacked", depth.unacked, queue=queue.name)

@@ -43,6 +43,7 @@ class AsyncioLoop:
         self._arriving: deque[Callable[[], None]] = deque()
         self._leaving: deque[Callable[[], None]] = deque()
         self._has_woken_asyncio = False
+        self._has_woken_trio = False
         self._is_open = False
         self._loop: asyncio.AbstractEventLoop
         self._group: asyncio.TaskGroup
@@ -107,10 +108,14 @@ class AsyncioLoop:
     def post_to_trio(self, function: Callable[[], None]) -> None:
         """Have ``function`` called in Trio's thread, soon and in order. It must not raise. Nothing happens when Trio has ended."""
         self._leaving.append(function)
+        if self._has_woken_trio:
+            return
+        self._has_woken_trio = True
         try:
-            self._token.run_sync_soon(self._deliver, idempotent=True)
+            self._token.run_sync_soon(self._deliver)
         except trio.RunFinishedError:
             self._leaving.clear()
+            self._has_woken_trio = False
 
     async def call_trio(self, nursery: trio.Nursery, function: Callable[..., Awaitable[T]], *arguments: Any) -> T:
         """Run an async function in ``nursery``, on Trio's side, for an asyncio task; its cancellation cancels the function and waits for it."""
@@ -148,6 +153,7 @@ class AsyncioLoop:
         _run_all(self._arriving)
 
     def _deliver(self) -> None:
+        self._has_woken_trio = False  # before the queue is emptied, as in the other direction
         _run_all(self._leaving)
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 import contracts
+from chaos.engines import Redis
 from contracts.errors import CodeWarzError
 from contracts.ports import RedisValue
 from edge.memory_redis import MemoryRedis
@@ -26,10 +27,9 @@ EXAMPLES = settings(max_examples=120, deadline=None)
 
 
 @pytest.fixture(scope="module")
-def server(redis_socket: Path) -> Iterator[BlockingClient]:
-    client = BlockingClient(redis_socket)
-    yield client
-    client.close()
+def server(redis_engine: Redis) -> Iterator[BlockingClient]:
+    with BlockingClient(redis_engine) as client:
+        yield client
 
 
 def run(play: Callable[[], Coroutine[Any, Any, None]]) -> None:

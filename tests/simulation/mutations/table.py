@@ -20,6 +20,7 @@ MAILBOX = "supervisor/mailbox.py"
 NODE = "supervisor/node.py"
 INCARNATION = "supervisor/incarnation.py"
 SYSTEM = "actors/system.py"
+BROKER = "edge/memory_broker.py"
 
 MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
@@ -379,5 +380,62 @@ MUTATIONS: tuple[Mutation, ...] = (
             ),
         ),
         caught_by=8,
+    ),
+    Mutation(
+        name="queue_is_a_stack",
+        breaks="of one priority the newest request goes first: whoever comes early in a rush waits until it is over",
+        by=("I9",),
+        says="^Starvation",
+        patch=(
+            Replace(
+                BROKER,
+                "return (-self.priority, self.seq) < (-other.priority, other.seq)",
+                "return (-self.priority, -self.seq) < (-other.priority, -other.seq)",
+            ),
+        ),
+        caught_by=0,
+    ),
+    Mutation(
+        name="no_priorities",
+        breaks="judging again stands before a live contest: priorities do not reach the queue",
+        by=("I9",),
+        says="^Starvation",
+        patch=(Replace(OUTBOX, '            priority=row["priority"],\n', "            priority=0,\n"),),
+        caught_by=0,
+    ),
+    Mutation(
+        name="newest_claimed_first",
+        breaks="the relay claims what was committed last: under a lasting rush the oldest rows stay in the outbox",
+        by=("I9",),
+        says="^Starvation",
+        patch=(
+            Replace(
+                OUTBOX,
+                "ORDER BY priority DESC, available_at_ms, id",
+                "ORDER BY priority DESC, available_at_ms DESC, id",
+            ),
+        ),
+        caught_by=0,
+    ),
+    Mutation(
+        name="early_events_passed_on",
+        breaks="an event of the board that comes before an older one is passed on at once",
+        by=("I5",),
+        patch=(
+            Replace(
+                TOPICS,
+                "        elif self.epoch is None or change.version > self.last + 1:\n            self._hold(change)\n"
+                "        elif change.version == self.last + 1:\n",
+                "        elif self.epoch is None:\n            self._hold(change)\n        elif change.version > self.last:\n",
+            ),
+        ),
+        caught_by=0,
+    ),
+    Mutation(
+        name="rebuilt_over_a_write",
+        breaks="a rebuild replaces the board without looking whether somebody wrote to it since the log was read",
+        by=("I4", "I5"),
+        patch=(Replace(LOAD, "if writes ~= ARGV[1] then return {0, 0} end\n", ""),),
+        caught_by=0,
     ),
 )
