@@ -31,6 +31,18 @@ from edge.postgres.address import Address
 AGAIN_S = 1.0  # after which a caller may come again
 SOON_S = 0.1  # the same for a conflict of two transactions: one of them has won by then
 
+_COME_AGAIN: tuple[tuple[type[pg.PostgresError], float, str], ...] = (  # nothing happened, and later it may work
+    (
+        pg.TransactionRollbackError,
+        SOON_S,
+        "two transactions stood in each other's way and this one was undone: try again",
+    ),
+    (pg.LockNotAvailableError, AGAIN_S, "others hold what this needs for too long: try again"),
+    (pg.InvalidCachedStatementError, SOON_S, "the database's schema has changed just now: try again"),
+    (pg.UndefinedTableError, AGAIN_S, "the database has no such table yet: start a core, or run codewarz migrate"),
+    (pg.ReadOnlySQLTransactionError, AGAIN_S, "the database is a read-only copy: name the primary"),
+)
+
 _KEY = re.compile(
     r"\((?P<columns>[^=]*)\)=\("
 )  # of "Key (user_id, key)=(…) already exists.", whatever the server's language
@@ -108,22 +120,11 @@ def _of_server(exc: pg.PostgresError, address: Address) -> Exception:
         return Conflict("this refers to something that does not exist, or something else still refers to it")
     if isinstance(exc, pg.IntegrityConstraintViolationError | pg.DataError):
         return Invalid(f"the database does not allow this value: {_what_is_wrong(exc)}")
-    if isinstance(exc, pg.TransactionRollbackError):
-        return Unavailable(
-            f"two transactions stood in each other's way ({exc.sqlstate}) and this one was undone: try again",
-            retry_after_s=SOON_S,
-        )
-    if isinstance(exc, pg.LockNotAvailableError):
-        return Unavailable("others hold what this needs for too long: try again", retry_after_s=AGAIN_S)
-    if isinstance(exc, pg.InvalidCachedStatementError):
-        return Unavailable("the database's schema has changed just now: try again", retry_after_s=SOON_S)
+    for kind, after_s, text in _COME_AGAIN:
+        if isinstance(exc, kind):
+            return Unavailable(f"{text} ({exc.sqlstate})", retry_after_s=after_s)
     if isinstance(exc, pg.QueryCanceledError):
         return DeadlineExceeded(f"the database at {address} stopped a statement that took too long")
-    if isinstance(exc, pg.UndefinedTableError):
-        text = f"the database at {address} has no such table yet: start a core, or run codewarz migrate"
-        return Unavailable(text, retry_after_s=AGAIN_S)
-    if isinstance(exc, pg.ReadOnlySQLTransactionError):
-        return Unavailable(f"the database at {address} is a read-only copy: name the primary", retry_after_s=AGAIN_S)
     if isinstance(exc, pg.ProgramLimitExceededError):
         return TooLarge("a value is too large for the database")
     if isinstance(exc, pg.InsufficientResourcesError | pg.PostgresSystemError | pg.OperatorInterventionError):
