@@ -53,6 +53,21 @@ def sandbox(output: OutputOption = Output.TEXT) -> None:
 
 
 @app.command()
+def pipeline(
+    rounds: Annotated[int, typer.Option(min=50, max=10_000, help="submissions, one after the other")] = 300,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """A submission's way through processes on real engines, beside its parts; accepts per second; what an idle cluster does."""
+    from bench.pipeline import measure
+    from edge.telemetry import configure_logs
+
+    configure_logs("text", "error")
+    with tempfile.TemporaryDirectory(prefix="codewarz-bench-") as folder:
+        Path(folder).chmod(0o711)  # the engines have users of their own
+        _print(trio.run(measure, Path(folder), _say, rounds), output)
+
+
+@app.command()
 def edges(output: OutputOption = Output.TEXT) -> None:
     """One crossing of each embedded edge."""
     from bench.edges import measure

@@ -105,13 +105,13 @@ class Cluster:
 
     def exports(self) -> Iterator[str]:
         """Yield the lines of a shell script after which ``codewarz`` verbs speak to this cluster."""
-        for name, value in self._urls("operator").items():
+        for name, value in self.urls("operator").items():
             yield f"export CODEWARZ_{name}='{value}'"
         yield f"export CODEWARZ_DATA='{self.folder / 'operator'}'"
 
     def _node(self, name: str, role: Role) -> Node:
         settings = {
-            **self._urls(name),
+            **self.urls(name),
             "SECRET": self._secret,
             "WORKERS": str(self.shape.workers),
             "ADMIN_PASSWORD": self.admin_password,
@@ -120,24 +120,20 @@ class Cluster:
         }
         return Node(name, [role], self.folder / name, settings)
 
-    def _urls(self, name: str) -> dict[str, str]:
+    def urls(self, name: str) -> dict[str, str]:
         """Return the URLs of a process's neighbours, by the detours that it is to take."""
         found = {
             setting: engine.url_at(self.route(name, neighbour, engine.port))
             for setting, (neighbour, engine) in zip(("DATABASE", "REDIS", "BROKER"), self.engines.items(), strict=True)
         }
-        asked = "&".join(
-            f"{role}="
-            + ",".join(
-                f"{HOST}:{self.route(name, other, port)}"
-                for other, port in self._rpc_ports.items()
-                if other.startswith(f"{role}-")
-            )
-            for role in (Role.CORE, Role.LEADERBOARD, Role.JUDGE)
-        )
-        port = self._rpc_ports.get(name)
-        served = "" if port is None else f"{HOST}:{port}"
-        return {**found, "RPC": f"grpc://:{self._rpc_secret}@{served}?{asked}"}
+        asked: dict[str, list[str]] = {}
+        for other, port in self._rpc_ports.items():
+            role = other.rpartition("-")[0]
+            asked.setdefault(role, []).append(f"{HOST}:{self.route(name, other, port)}")
+        query = "&".join(f"{role}={','.join(addresses)}" for role, addresses in asked.items())
+        own = self._rpc_ports.get(name)
+        served = "" if own is None else f"{HOST}:{own}"
+        return {**found, "RPC": f"grpc://:{self._rpc_secret}@{served}?{query}"}
 
 
 def _together(children: Iterable[Child], said: Callable[[str], None]) -> None:
