@@ -440,6 +440,6 @@ MUTATIONS: tuple[Mutation, ...] = (
         breaks="a rebuild replaces the board without looking whether somebody wrote to it since the log was read",
         by=("I4", "I5"),
         patch=(Replace(LOAD, "if writes ~= ARGV[1] or not is_whole then", "if not is_whole then"),),
-        caught_by=0,
+        caught_by=45,
     ),
 )
