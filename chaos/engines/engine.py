@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import random
 import secrets
 import shutil
 import signal
@@ -20,6 +21,10 @@ START_S = 60.0
 END_S = 20.0
 LOOK_S = 0.02
 HOST = "127.0.0.1"
+PORTS = range(12_000, 32_000)
+
+_chance = random.SystemRandom()
+_given: set[int] = set()
 
 
 class Missing(Exception):
@@ -278,11 +283,26 @@ def _signal(pid: int, number: signal.Signals) -> None:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on at this moment."""
+    """Return a port that nobody listens on, another one at each call. It is below those that the kernel gives to connections by itself (from 32768 on).
+
+    So nobody gets it by chance while its server is down, which for a server that is killed and started again may be at any time.
+    """
+    while True:
+        port = _chance.randrange(PORTS.start, PORTS.stop)
+        with socket.socket() as probe:
+            if port not in _given and probe.connect_ex((HOST, port)) != 0 and _can_bind(port):
+                _given.add(port)
+                return port
+
+
+def _can_bind(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
 
 
 def find(program: str, install: str, *folders: str) -> str:

@@ -113,7 +113,7 @@ class Connections:
             try:
                 async with asyncio.timeout(PROOF_S):
                     await connection.execute(sql)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError):
                 connection.terminate()
             except BaseException:
                 self.take_back(connection, is_idle=False)

@@ -32,6 +32,13 @@ from edge.postgres.address import Address
 AGAIN_S = 1.0  # after which a caller may come again
 SOON_S = 0.1  # the same for a conflict of two transactions: one of them has won by then
 
+_COME_AGAIN: tuple[tuple[type[pg.PostgresError], float, str], ...] = (  # nothing happened, and later it may work
+    (pg.LockNotAvailableError, AGAIN_S, "others hold what this needs for too long: try again"),
+    (pg.InvalidCachedStatementError, SOON_S, "the database's schema has changed just now: try again"),
+    (pg.UndefinedTableError, AGAIN_S, "the database has no such table yet: start a core, or run codewarz migrate"),
+    (pg.ReadOnlySQLTransactionError, AGAIN_S, "the database is a read-only copy: name the primary"),
+)
+
 _KEY = re.compile(
     r"\((?P<columns>[^=]*)\)=\("
 )  # of "Key (user_id, key)=(…) already exists.", whatever the server's language
@@ -45,7 +52,7 @@ def mapped(exc: Exception, address: Address) -> Exception:
         return _of_parameter(str(exc), exc.__cause__)
     if isinstance(exc, pg.PostgresError):
         return _of_server(exc, address)
-    if isinstance(exc, asyncpg.InterfaceError) and "closed" in str(exc):
+    if (isinstance(exc, asyncpg.InterfaceError) and "closed" in str(exc)) or is_dying(exc):
         return EdgeLost(f"the connection to the database at {address} was lost")
     if isinstance(exc, TimeoutError) and exc.errno is None:
         return DeadlineExceeded(f"the database at {address} did not answer in time")
@@ -68,7 +75,7 @@ def unreachable(exc: Exception, address: Address) -> Exception:
         text = f"shows a certificate that is not to be trusted ({exc.verify_message}): check sslrootcert and the host's name"
     elif isinstance(exc, TimeoutError) and exc.errno is None:
         text = "did not answer in time"
-    elif isinstance(exc, pg.PostgresError | OSError | asyncpg.InterfaceError):
+    elif isinstance(exc, pg.PostgresError | OSError | asyncpg.InterfaceError) or is_dying(exc):
         text = f"cannot be reached ({_reason(exc)})"
     else:
         return exc
@@ -94,6 +101,11 @@ def is_lost(exc: Exception) -> bool:
     )
 
 
+def is_dying(exc: Exception) -> bool:
+    """Whether asyncpg refuses to say anything on a connection whose server has said its last word, in the moment before the end of it is noticed."""
+    return isinstance(exc, asyncpg.InternalClientError) and "another operation" in str(exc)
+
+
 def _of_server(exc: pg.PostgresError, address: Address) -> Exception:
     if is_lost(exc) or isinstance(exc, pg.CannotConnectNowError | pg.IdleInTransactionSessionTimeoutError):
         return EdgeLost(f"the connection to the database at {address} was lost ({_reason(exc)})")
@@ -106,17 +118,14 @@ def _of_server(exc: pg.PostgresError, address: Address) -> Exception:
         return Invalid(f"the database does not allow this value: {_what_is_wrong(exc)}")
     if isinstance(exc, pg.TransactionRollbackError):
         return Collided(
-            f"two transactions stood in each other's way ({exc.sqlstate}) and this one was undone: try again",
+            f"two transactions stood in each other's way and this one was undone: try again ({exc.sqlstate})",
             retry_after_s=SOON_S,
         )
-    if isinstance(exc, pg.LockNotAvailableError):
-        return Unavailable("others hold what this needs for too long: try again", retry_after_s=AGAIN_S)
-    if isinstance(exc, pg.InvalidCachedStatementError):
-        return Unavailable("the database's schema has changed just now: try again", retry_after_s=SOON_S)
+    for kind, after_s, text in _COME_AGAIN:
+        if isinstance(exc, kind):
+            return Unavailable(f"{text} ({exc.sqlstate})", retry_after_s=after_s)
     if isinstance(exc, pg.QueryCanceledError):
         return DeadlineExceeded(f"the database at {address} stopped a statement that took too long")
-    if isinstance(exc, pg.ReadOnlySQLTransactionError):
-        return Unavailable(f"the database at {address} is a read-only copy: name the primary", retry_after_s=AGAIN_S)
     if isinstance(exc, pg.ProgramLimitExceededError):
         return TooLarge("a value is too large for the database")
     if isinstance(exc, pg.InsufficientResourcesError | pg.PostgresSystemError | pg.OperatorInterventionError):

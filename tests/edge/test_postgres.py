@@ -218,12 +218,17 @@ async def test_closing_ends_what_is_under_way_and_wakes_listeners(aio: AsyncioLo
 
 
 async def test_bad_sql_is_our_bug_and_says_so(database: PostgresDatabase) -> None:
-    with pytest.raises(asyncpg.UndefinedTableError, match="nowhere"):
-        await database.fetch("SELECT * FROM nowhere")
+    with pytest.raises(asyncpg.UndefinedColumnError, match="nowhere"):
+        await database.fetch("SELECT nowhere FROM pg_class")
     with pytest.raises(asyncpg.PostgresSyntaxError):
         await database.fetch("SELECT 1; SELECT 2")
     with pytest.raises(TypeError, match=r"\$1 is not of the type .*: expected str, got int"):
         await database.fetch("SELECT $1::text", 7)
+
+
+async def test_a_schema_that_is_not_there_yet_is_waited_for(database: PostgresDatabase) -> None:
+    with pytest.raises(Unavailable, match="codewarz migrate"):
+        await database.fetch("SELECT * FROM users")
 
 
 async def test_no_value_is_in_an_error(database: PostgresDatabase) -> None:
