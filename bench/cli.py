@@ -92,6 +92,14 @@ def redis(output: OutputOption = Output.TEXT) -> None:
     _print(_on_a_server("redis", measure), output)
 
 
+@app.command()
+def postgres(output: OutputOption = Output.TEXT) -> None:
+    """One statement through the PostgreSQL edge, many at once, commits and wake-ups, beside asyncpg alone."""
+    from bench.postgres import measure
+
+    _print(_on_a_server("postgres", measure), output)
+
+
 def _on_a_server(name: str, measure: Callable[[Path], Awaitable[dict[str, dict[str, float]]]]) -> Report:
     """Measure with a private server in a folder of its own; where it is not installed, say what to install."""
     from chaos.engines import Missing

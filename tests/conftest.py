@@ -99,8 +99,9 @@ def broker() -> MemoryBroker:
 
 @pytest.fixture
 async def database(request: pytest.FixtureRequest, clock: Clock) -> AsyncIterator[Database]:
-    """A database with the schema: SQLite in memory, or what the test's module or ``--database`` asks for."""
-    if getattr(request, "param", request.config.getoption("database")) == "postgres":
+    """A database with the schema: SQLite in memory, or what the test's module or ``--database`` asks for. A clock that jumps waits for no server."""
+    wanted = getattr(request, "param", request.config.getoption("database"))
+    if wanted == "postgres" and "autojump_clock" not in request.fixturenames:
         async with opened_postgres(request.getfixturevalue("postgres_engine").url) as networked:
             await migrate(networked, load_migrations(SQL, "postgres"), clock)
             yield networked

@@ -6,8 +6,8 @@ Rule 2: at most ``size`` connections for statements. Who finds them all in use w
 Rule 3: a transaction in which a statement failed can only be rolled back, wholly or to a savepoint.
 Rule 4: crossings are counted. A statement by itself is one, with taking and giving back its connection. A transaction of n statements is n + 1: BEGIN goes
         with the first one, savepoints with the next one, the connection's return with COMMIT. ``execute_many`` is one.
-Rule 5: a server that stands still or vanished is noticed by the next call: DeadlineExceeded after ``statement_s`` seconds, or EdgeLost before. A cancelled
-        caller waits one second at most.
+Rule 5: a server that stands still or vanished is noticed by the next call: DeadlineExceeded after ``statement_s`` seconds (a commit has one more), or EdgeLost
+        before. A cancelled caller waits one second at most.
 
 Connect directly to the server (or through a pooler's session mode): what a session holds here, prepared statements, settings and LISTEN, a pooler in
 transaction mode such as PgBouncer's takes away.
