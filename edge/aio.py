@@ -43,6 +43,7 @@ class AsyncioLoop:
         self._arriving: deque[Callable[[], None]] = deque()
         self._leaving: deque[Callable[[], None]] = deque()
         self._has_woken_asyncio = False
+        self._has_woken_trio = False
         self._is_open = False
         self._loop: asyncio.AbstractEventLoop
         self._group: asyncio.TaskGroup
@@ -107,10 +108,14 @@ class AsyncioLoop:
     def post_to_trio(self, function: Callable[[], None]) -> None:
         """Have ``function`` called in Trio's thread, soon and in order. It must not raise. Nothing happens when Trio has ended."""
         self._leaving.append(function)
+        if self._has_woken_trio:
+            return
+        self._has_woken_trio = True
         try:
-            self._token.run_sync_soon(self._deliver, idempotent=True)
+            self._token.run_sync_soon(self._deliver)
         except trio.RunFinishedError:
             self._leaving.clear()
+            self._has_woken_trio = False
 
     async def call_trio(self, nursery: trio.Nursery, function: Callable[..., Awaitable[T]], *arguments: Any) -> T:
         """Run an async function in ``nursery``, on Trio's side, for an asyncio task; its cancellation cancels the function and waits for it."""
@@ -148,6 +153,7 @@ class AsyncioLoop:
         _run_all(self._arriving)
 
     def _deliver(self) -> None:
+        self._has_woken_trio = False  # before the queue is emptied, as in the other direction
         _run_all(self._leaving)
 
 
@@ -159,7 +165,7 @@ def _run_all(queue: deque[Callable[[], None]]) -> None:
 class _Call(Generic[T]):
     """One coroutine on the loop, for one Trio task."""
 
-    __slots__ = ("_aio", "_function", "_is_cancelled", "_task", "_trio_task", "raise_cancel")
+    __slots__ = ("_aio", "_function", "_has_begun", "_is_cancelled", "_task", "_trio_task", "raise_cancel")
 
     def __init__(
         self, aio: AsyncioLoop, function: Callable[[], Coroutine[Any, Any, T]], trio_task: trio.lowlevel.Task
@@ -168,6 +174,7 @@ class _Call(Generic[T]):
         self._function = function
         self._trio_task = trio_task
         self._task: asyncio.Task[None] | None = None
+        self._has_begun = False
         self._is_cancelled = False
         self.raise_cancel: Callable[[], Any] | None = None
 
@@ -181,8 +188,13 @@ class _Call(Generic[T]):
         if self._task is not None and not self._is_cancelled:
             self._is_cancelled = True
             self._task.cancel()
+            if (
+                not self._has_begun
+            ):  # nor will it: a task that is cancelled before its first step never comes to its own end
+                self._end(outcome.Error(asyncio.CancelledError()))
 
     async def _run(self) -> None:
+        self._has_begun = True
         result: outcome.Outcome[T]
         try:
             result = outcome.Value(await self._function())
@@ -190,6 +202,9 @@ class _Call(Generic[T]):
             result = outcome.Error(error)
         except Exception as error:  # noqa: BLE001 - whatever it is goes to the caller
             result = outcome.Error(error)
+        self._end(result)
+
+    def _end(self, result: outcome.Outcome[T]) -> None:
         self._aio._calls.discard(self)  # noqa: SLF001
         self._aio.post_to_trio(partial(self._finish, result))
 

@@ -17,15 +17,26 @@ import trustme
 from actors.core.actor import Core, CoreService
 from chaos.engines import Engine, Missing, Postgres, RabbitMq, Redis
 from contracts.messages import Request
-from contracts.ports import Meter
+from contracts.ports import Database, Meter
 from edge.memory_broker import MemoryBroker
 from edge.memory_redis import MemoryRedis
 from edge.migrations import load_migrations, migrate
 from edge.rpc import LocalRpc
 from edge.sqlite import SqliteDatabase
 from supervisor import Actor, Mailbox, Overflow, Supervisor, Tree
+from tests.postgres import opened_postgres
 
-MIGRATIONS = load_migrations(Path(__file__).parent.parent / "contracts" / "sql", "sqlite")
+SQL = Path(__file__).parent.parent / "contracts" / "sql"
+MIGRATIONS = load_migrations(SQL, "sqlite")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--database",
+        choices=("sqlite", "postgres"),
+        default="sqlite",
+        help="what stands behind the actors' tests (some modules run on both anyway)",
+    )
 
 
 @pytest.hookimpl(wrapper=True)
@@ -87,7 +98,13 @@ def broker() -> MemoryBroker:
 
 
 @pytest.fixture
-async def database(clock: Clock) -> AsyncIterator[SqliteDatabase]:
+async def database(request: pytest.FixtureRequest, clock: Clock) -> AsyncIterator[Database]:
+    """A database with the schema: SQLite in memory, or what the test's module or ``--database`` asks for."""
+    if getattr(request, "param", request.config.getoption("database")) == "postgres":
+        async with opened_postgres(request.getfixturevalue("postgres_engine").url) as networked:
+            await migrate(networked, load_migrations(SQL, "postgres"), clock)
+            yield networked
+        return
     async with SqliteDatabase(":memory:") as opened:
         await migrate(opened, MIGRATIONS, clock)
         yield opened
@@ -100,7 +117,7 @@ def rpc() -> LocalRpc:
 
 @pytest.fixture
 async def core(
-    database: SqliteDatabase, clock: Clock, rng: random.Random, rpc: LocalRpc, nursery: trio.Nursery
+    database: Database, clock: Clock, rng: random.Random, rpc: LocalRpc, nursery: trio.Nursery
 ) -> AsyncIterator[LocalRpc]:
     """The rpc with the real core behind it, on a tree of its own."""
     mailbox: Mailbox[Request[Any]] = Mailbox("core", 1024, Overflow.REFUSE)

@@ -70,6 +70,9 @@ class BoardSource(Source[Client]):
             return b"".join(frame.data for frame in missed) or HEARTBEAT
         epoch, seq = self._last_event
         frame = await self._topic.snapshot(self._boards, self._rules)
+        if frame.epoch != epoch and frame.seq <= seq:
+            # Another board, and an older one: it was made afresh and this gateway has not heard of it, or nobody ever sent that event. Redis knows.
+            frame = await self._topic.snapshot(self._boards, self._rules, afresh=True)
         if frame.epoch == epoch and frame.seq <= seq:
             # It comes from a gateway that had heard more than this one: what it has is newer than any picture from here.
             self._drop(seq)

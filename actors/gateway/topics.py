@@ -174,18 +174,20 @@ class BoardTopic:
             return None
         return [frame for frame in self._ring if frame.seq > seq]
 
-    async def snapshot(self, boards: Boards, rules: ReadRules) -> Frame:
-        """Return the board's first rows as an event; those who ask together share one read."""
+    async def snapshot(self, boards: Boards, rules: ReadRules, *, afresh: bool = False) -> Frame:
+        """Return the board's first rows as an event; those who ask together share one read, unless they ask for one ``afresh``."""
         async with self._reading:
             known = self._snapshot
-            if known is not None and known.epoch == self.epoch and known.seq >= self.last:
+            if known is not None and known.epoch == self.epoch and known.seq >= self.last and not afresh:
                 return known
-            if self.epoch is None:
+            if self.epoch is None or afresh:
                 self._rules = await rules()  # they may have changed while nobody could tell us
             page = await boards.page(self.contest_id, self.view, limit=SNAPSHOT_ROWS)
             # buggify at stream.read
             if page is None or page.version < self._floor:
                 raise Unavailable("The board is being built; come again in a moment.", retry_after_s=1)
+            if self.epoch is not None and page.epoch != self.epoch and page.version > self.last:
+                self.lose_track("the board was made afresh", page.version)  # and nobody has told us
             if self.epoch is None:
                 self._begin(page.epoch, page.version)
             self._snapshot = encode_event("snapshot", page.epoch, page.version, leaderboard_view(page, self._rules))

@@ -1,9 +1,10 @@
-"""A server of somebody else's as a child process: started until it answers, ended, killed, frozen, begun again on the same data and port."""
+"""A server as a child process: started until it answers, ended, killed, frozen, begun again on the same data and port."""
 
 from __future__ import annotations
 
 import os
 import pwd
+import random
 import secrets
 import shutil
 import signal
@@ -11,6 +12,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -19,28 +21,25 @@ START_S = 60.0
 END_S = 20.0
 LOOK_S = 0.02
 HOST = "127.0.0.1"
+PORTS = range(12_000, 32_000)
+
+_chance = random.SystemRandom()
+_given: set[int] = set()
 
 
 class Missing(Exception):
     """A server is not installed here; the text says what to install."""
 
 
-class Engine:
-    """One server. ``folder`` is its own: data, logs and sockets; it is made when it is not there. Use as a context manager, or ``start`` and ``end``.
+class Child:
+    """One server. ``folder`` is its own: data, logs and sockets; it is made when it is not there. Use as a context manager, or ``start`` and ``end``."""
 
-    With ``tls``, a folder of ``ca.pem``, ``cert.pem`` and ``key.pem`` for the loopback address, connections are encrypted, and others refused.
-    """
+    name = "server"
+    end_signal = signal.SIGTERM
 
-    name = "engine"
-    users: tuple[str, ...] = ("nobody",)  # whom it runs as when we are root: the first that exists
-
-    def __init__(
-        self, folder: Path, *, port: int | None = None, password: str | None = None, tls: Path | None = None
-    ) -> None:
+    def __init__(self, folder: Path, *, port: int | None = None) -> None:
         self.folder = folder.absolute()
         self.port = port or free_port()
-        self.password = password or secrets.token_urlsafe(12)
-        self.tls = tls
         self.process: subprocess.Popen[bytes] | None = None
         self._is_frozen = False
 
@@ -56,12 +55,7 @@ class Engine:
     ) -> None:
         self.end()
 
-    # ---- what an engine says of itself -----------------------------------------------------------------------------
-
-    @property
-    def url(self) -> str:
-        """The URL that CodeWarz's settings take, with the password in it."""
-        raise NotImplementedError
+    # ---- what a server says of itself ------------------------------------------------------------------------------
 
     def prepare(self) -> None:
         """Make its data; called before the first start only."""
@@ -124,12 +118,11 @@ class Engine:
                 self.kill()
         self.process = None
 
-    end_signal = signal.SIGTERM
-
     def kill(self) -> None:
         """End at once, as in a power cut: it and everything it has started."""
         if self.process is not None and self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
+            for pid in self._family():
+                _signal(pid, signal.SIGKILL)
             self.process.wait()
             deadline = time.monotonic() + END_S
             while self.is_listening() and time.monotonic() < deadline:  # children of it may take a moment longer
@@ -138,15 +131,16 @@ class Engine:
 
     def freeze(self) -> None:
         """Stop its processes where they are (SIGSTOP): connections stay open and nobody answers."""
-        assert self.process is not None
-        os.killpg(self.process.pid, signal.SIGSTOP)
+        for _ in range(2):  # the second time for who was born while the first went round
+            for pid in self._family():
+                _signal(pid, signal.SIGSTOP)
         self._is_frozen = True
 
     def thaw(self) -> None:
         """Let a frozen one go on."""
         if self._is_frozen and self.is_running:
-            assert self.process is not None
-            os.killpg(self.process.pid, signal.SIGCONT)
+            for pid in self._family():
+                _signal(pid, signal.SIGCONT)
         self._is_frozen = False
 
     def erase(self) -> None:
@@ -189,17 +183,18 @@ class Engine:
         self._own(path)
         return path
 
-    def tls_files(self) -> tuple[Path, Path, Path]:
-        """Return CA, certificate and key where its user can read them."""
-        assert self.tls is not None
-        copies = []
-        for name in ("ca.pem", "cert.pem", "key.pem"):
-            copy = self.folder / name
-            shutil.copyfile(self.tls / name, copy)
-            copy.chmod(0o600)
-            self._own(copy)
-            copies.append(copy)
-        return copies[0], copies[1], copies[2]
+    def _family(self) -> list[int]:
+        """Return its process and all that come from it, parents first. PostgreSQL's are no process group: each connection's has a session of its own."""
+        assert self.process is not None
+        children: dict[int, list[int]] = {}
+        for entry in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):  # ended meanwhile
+                parent = int(entry.read_text().rpartition(")")[2].split()[1])
+                children.setdefault(parent, []).append(int(entry.parent.name))
+        family = [self.process.pid]
+        for pid in family:
+            family += children.get(pid, [])
+        return family
 
     def _popen(self, command: Sequence[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(  # noqa: S603 - our own words
@@ -229,6 +224,48 @@ class Engine:
             os.chown(path, user.pw_uid, user.pw_gid)
 
     def _user(self) -> pwd.struct_passwd | None:
+        """Whom the server runs as; None: ourselves."""
+        return None
+
+
+class Engine(Child):
+    """A server of somebody else's that CodeWarz needs.
+
+    With ``tls``, a folder of ``ca.pem``, ``cert.pem`` and ``key.pem`` for the loopback address, connections are encrypted, and others refused.
+    """
+
+    name = "engine"
+    users: tuple[str, ...] = ("nobody",)  # whom it runs as when we are root: the first that exists
+
+    def __init__(
+        self, folder: Path, *, port: int | None = None, password: str | None = None, tls: Path | None = None
+    ) -> None:
+        super().__init__(folder, port=port)
+        self.password = password or secrets.token_urlsafe(12)
+        self.tls = tls
+
+    @property
+    def url(self) -> str:
+        """The URL that CodeWarz's settings take, with the password in it."""
+        return self.url_at(self.port)
+
+    def url_at(self, port: int) -> str:
+        """Return the same for another port of the loopback address, behind which somebody passes everything on."""
+        raise NotImplementedError
+
+    def tls_files(self) -> tuple[Path, Path, Path]:
+        """Return CA, certificate and key where its user can read them."""
+        assert self.tls is not None
+        copies = []
+        for name in ("ca.pem", "cert.pem", "key.pem"):
+            copy = self.folder / name
+            shutil.copyfile(self.tls / name, copy)
+            copy.chmod(0o600)
+            self._own(copy)
+            copies.append(copy)
+        return copies[0], copies[1], copies[2]
+
+    def _user(self) -> pwd.struct_passwd | None:
         """Whom the server runs as: ourselves, unless we are root."""
         if os.geteuid() != 0:
             return None
@@ -240,12 +277,32 @@ class Engine:
         raise Missing(f"{self.name} must not run as root, and there is no user {' or '.join(self.users)} here")
 
 
+def _signal(pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
 def free_port() -> int:
-    """Return a port that nobody listens on at this moment."""
+    """Return a port that nobody listens on, another one at each call. It is below those that the kernel gives to connections by itself (from 32768 on).
+
+    So nobody gets it by chance while its server is down, which for a server that is killed and started again may be at any time.
+    """
+    while True:
+        port = _chance.randrange(PORTS.start, PORTS.stop)
+        with socket.socket() as probe:
+            if port not in _given and probe.connect_ex((HOST, port)) != 0 and _can_bind(port):
+                _given.add(port)
+                return port
+
+
+def _can_bind(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
 
 
 def find(program: str, install: str, *folders: str) -> str:

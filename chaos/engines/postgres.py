@@ -21,15 +21,14 @@ class Postgres(Engine):
 
     is_durable = True
 
-    @property
-    def url(self) -> str:
-        """The URL of its database ``codewarz``."""
-        return self.url_of(USER)
+    def url_at(self, port: int) -> str:
+        """Return the URL of its database ``codewarz``."""
+        return self.url_of(USER, port)
 
-    def url_of(self, database: str) -> str:
+    def url_of(self, database: str, port: int | None = None) -> str:
         """Return the URL of one of its databases."""
         mode = f"?sslmode=verify-full&sslrootcert={self.tls}/ca.pem" if self.tls is not None else ""
-        return f"postgresql://{USER}:{self.password}@{HOST}:{self.port}/{database}{mode}"
+        return f"postgresql://{USER}:{self.password}@{HOST}:{port or self.port}/{database}{mode}"
 
     def prepare(self) -> None:
         """Make the cluster and its database."""

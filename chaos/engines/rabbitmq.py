@@ -29,12 +29,11 @@ class RabbitMq(Engine):
         self._mapper_port, self._node_port = free_port(), free_port()
         self._mapper: subprocess.Popen[bytes] | None = None
 
-    @property
-    def url(self) -> str:
-        """The URL of its one virtual host."""
+    def url_at(self, port: int) -> str:
+        """Return the URL of its one virtual host."""
         if self.tls is not None:
-            return f"amqps://{USER}:{self.password}@{HOST}:{self.port}/?cafile={quote(str(self.tls / 'ca.pem'))}"
-        return f"amqp://{USER}:{self.password}@{HOST}:{self.port}/"
+            return f"amqps://{USER}:{self.password}@{HOST}:{port}/?cafile={quote(str(self.tls / 'ca.pem'))}"
+        return f"amqp://{USER}:{self.password}@{HOST}:{port}/"
 
     def prepare(self) -> None:
         """Write the settings."""

@@ -17,12 +17,11 @@ class Redis(Engine):
 
     is_persistent = False
 
-    @property
-    def url(self) -> str:
-        """Its URL."""
+    def url_at(self, port: int) -> str:
+        """Return its URL."""
         if self.tls is not None:
-            return f"rediss://:{self.password}@{HOST}:{self.port}/0?ssl_ca_certs={self.tls}/ca.pem"
-        return f"redis://:{self.password}@{HOST}:{self.port}/0"
+            return f"rediss://:{self.password}@{HOST}:{port}/0?ssl_ca_certs={self.tls}/ca.pem"
+        return f"redis://:{self.password}@{HOST}:{port}/0"
 
     def prepare(self) -> None:
         """Write the settings: a password on the command line is for everybody to see."""

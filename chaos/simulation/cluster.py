@@ -15,6 +15,7 @@ from actors.outbox import QUEUES, SUBMISSION_QUEUE
 from actors.settings import Settings
 from actors.system import Role
 from chaos.simulation.ledger import Ledger
+from chaos.simulation.lines import Lines
 from chaos.simulation.machine import Machine
 from chaos.simulation.neighbours.database import HISTORY, Engine
 from chaos.simulation.neighbours.rpc import Exchange
@@ -81,6 +82,7 @@ class Engines:
         self.broker = MemoryBroker()
         self.ledger = Ledger(world, self)
         self.exchange = Exchange(world)
+        self.lines = Lines()
         self.outbox: dict[str, bool] = {}  # committed message → whether it was published
         self.published: list[tuple[str, BrokerMessage]] = []
         self.verdicts: dict[tuple[str, int], str] = {}
@@ -96,10 +98,15 @@ class Engines:
         if self.outbox[message.message_id]:
             self._world.saw("published_twice")
         self.outbox[message.message_id] = True
+        self.lines.published(message.message_id, self._world.clock.elapsed_s)
+        if routing_key == SUBMISSION_QUEUE.routing_key:
+            subject = _subject.decode(message.body)
+            self.lines.queued((subject.submission_id, subject.attempt), self._world.clock.elapsed_s)
         self.published.append((routing_key, message))
 
     def handed_out(self, work: Work, judge: str) -> None:
         """Check that a judge's fencing number is its own."""
+        self.lines.begun((work.submission_id, work.attempt), self._world.clock.elapsed_s)
         key = (work.submission_id, work.attempt, work.fencing)
         other = self._fencing.setdefault(key, judge)
         if other != judge:
@@ -114,7 +121,10 @@ class Engines:
             what, key = row["what"], (row["id"], row["attempt"])
             if what == "outbox":
                 self.outbox[row["id"]] = False
+                self.lines.committed(row["id"], row["priority"], world.clock.elapsed_s)
                 continue
+            if what in ("submission", "attempt"):
+                self.lines.asked(key, row["priority"], world.clock.elapsed_s)
             world.trace("database", f"{what} {row['id']}:{row['attempt']} {row['verdict'] or ''}".rstrip())
             if what == "submission":
                 self.attempts[row["id"]] = row["attempt"]
@@ -141,6 +151,7 @@ class Engines:
                     )
                 self.verdicts[key] = row["verdict"]
                 self.verdict_at_s[key] = world.clock.elapsed_s
+                self.lines.begun(key, world.clock.elapsed_s)
             else:
                 world.violated("I1", f"{what}: {row['id']}:{row['attempt']} {row['verdict'] or ''}".rstrip())
 

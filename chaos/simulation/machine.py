@@ -19,16 +19,17 @@ from chaos.simulation.front import Booth, Front, booths
 from chaos.simulation.neighbours import broker, database, redis
 from chaos.simulation.neighbours.judging import SimulatedJudging
 from chaos.simulation.neighbours.rpc import SimulatedRpc
-from chaos.simulation.world import Link, Wall, World, here
+from chaos.simulation.world import SKEW_MS, Link, Wall, World, here
 from contracts.errors import Unavailable
+from contracts.ports import BrokerMessage
 from supervisor import Actor, Context, Event, IntensityExceeded, Kind, Mailbox, Pool, Supervisor, Tree
+from supervisor.frames import await_frame
 
 if TYPE_CHECKING:
     from chaos.simulation.cluster import Engines
 
 SECRET = b"a secret of thirty-two bytes, so"
 RESTART_S = (0.3, 4.0)
-SKEW_MS = 2_000
 OPERATOR_PATHS = {
     Role.CORE: ("core/core", "core/relay", "core/outbox_listener", "core/sweeper", "edges/rpc"),
     Role.LEADERBOARD: ("leaderboard/projector", "leaderboard/verdict_intake"),
@@ -152,16 +153,32 @@ class Machine:
         if self._broker is not None:
             self._broker.break_connection()
 
-    def crash_an_actor(self) -> None:
-        """Let some task of some actor fail where it waits."""
+    @property
+    def actors(self) -> tuple[str, ...]:
+        """The paths of the actors that run now; not empty once the process has been up."""
+        return tuple(self._roots)
+
+    def crash_an_actor(self, which: str | None = None) -> None:
+        """Let some task of some actor, or of a certain one, fail where it waits."""
         chance = self.world.chance
-        found = [task for path, task in self._tasks() if path]
+        found = [task for path, task in self._tasks() if which in (None, path)]
         if not found:
             return
         task = chance.choice(found)
         if strike(task, SimulatedCrash(f"struck at {task.name}")):
             self.world.saw(Fault.ACTOR_CRASH)
             self.world.trace(self.name, f"struck {task.name}")
+
+    @property
+    def unanswered(self) -> list[BrokerMessage]:
+        """What the broker has given to it, and it has not answered yet."""
+        return [] if self._broker is None else self._broker.held
+
+    def waiting(self) -> list[str]:
+        """Return for each task of its actors where it waits."""
+        return [
+            f"{path} {task.name} at {await_frame(task)}" for path, task in self._tasks() if not task.child_nurseries
+        ]
 
     def _tasks(self) -> list[tuple[str, trio.lowlevel.Task]]:
         """Return the tasks of the actors that run now, in an order that does not change."""
@@ -228,7 +245,7 @@ class Machine:
             roles=frozenset({self.role}),
             edges=(Edge("database", self._hold(database.NAME)),),
             sandboxes=self.judging.run,
-            gateway=gateway,
+            web=gateway,
             tell=world.say_nothing,
             node=self.name,
         )

@@ -17,6 +17,11 @@ from supervisor.errors import SupervisorError
 ENGINES = ("database", "redis", "broker")
 NONSENSE = 0.2  # of what operators do
 FORGETS = 0.4  # of the broker's restarts, how many lose the queue of requests
+HAUNTED = 0.15  # of the runs in which actors crash, how many have one that crashes at each start
+RELAPSE_S = (
+    0.01,
+    0.2,
+)  # from a start to that crash: below any healthy stretch, so that backoffs grow and intensities trip
 
 
 class Nemesis:
@@ -47,6 +52,8 @@ class Nemesis:
             for fault, (mean_s, strike) in self._kinds.items():
                 if self._world.has(fault):
                     nursery.start_soon(self._again_and_again, fault, mean_s, strike, name=f"nemesis {fault}")
+            if self._world.has(Fault.ACTOR_CRASH) and self._world.chance.random() < HAUNTED:
+                nursery.start_soon(self._haunt, name="nemesis crash loop")
 
     async def _again_and_again(self, fault: Fault, mean_s: float, strike: Callable[[], Awaitable[None]]) -> None:
         world = self._world
@@ -71,6 +78,16 @@ class Nemesis:
     async def _actor_crash(self) -> None:
         await trio.lowlevel.checkpoint()
         self._any().crash_an_actor()
+
+    async def _haunt(self) -> None:
+        """One actor has a bug that comes back at each start. Its supervisor gives up, then the one above, then the process; which has it still."""
+        world, machine = self._world, self._any()
+        path = world.chance.choice(machine.actors)
+        world.saw("crash_loop")
+        world.trace("nemesis", f"{path} of {machine.name} crashes whenever it starts")
+        while True:
+            await world.clock.sleep(world.chance.uniform(*RELAPSE_S))
+            machine.crash_an_actor(path)
 
     async def _partition(self) -> None:
         """Part a process from an engine or from another process, or one from everybody."""

@@ -21,6 +21,7 @@ from chaos.simulation.faults import Fault, Options
 from chaos.simulation.front import ConnectionFailed
 from chaos.simulation.machine import SimulatedCrash
 from chaos.simulation.nemesis import Nemesis
+from chaos.simulation.whereabouts import not_running, stuck, unfair
 from chaos.simulation.workload import CONTEST, Workload
 from chaos.simulation.world import World, here
 from supervisor.errors import SupervisorError
@@ -34,6 +35,8 @@ CALM_S = 15.0
 PROBE_S = 8.0  # from a submission to its verdict, in calm: below the sweeper's patience
 SEEN_S = 6.0  # from there to everybody's screen: below the hub's second look
 DEAF = 0.5
+RUSHES = 0.05  # of the runs, how many end with a rush
+TURNED_RUSHES = 0.5  # of those in which the limits of our own lines may be turned (knobs.py): there it has most to show
 HEALED_S = 180.0  # how long everything may take to come to rest once nothing is wrong any more (I9)
 MOST_S = 900.0
 LOOK_S = 0.5
@@ -178,26 +181,47 @@ async def _recover(world: World, cluster: Cluster, workload: Workload, healed: l
     world.heal()
     for machine in cluster.machines.values():
         machine.stalled_until = min(machine.stalled_until, trio.current_time())
+    healed.append(await _rest(world, cluster, workload, "the healing"))
+    if not world.violations and world.options.submissions:  # a scenario in which nobody submits by chance has its own
+        await world.clock.sleep(max(0.0, CALM_S - healed[0]))
+        rushes = TURNED_RUSHES if world.options.has(Fault.BUGGIFY) else RUSHES
+        if world.rng("rush").random() < rushes:
+            await _rush(world, cluster, workload)
+    if not world.violations and world.options.submissions:
+        await _probe(world, cluster, workload)
+
+
+async def _rest(world: World, cluster: Cluster, workload: Workload, after: str) -> float:
+    """Wait for rest, and look whether all is as it must be then; return the seconds that it took."""
     began = trio.current_time()
     reasons: list[str] = ["nobody has looked yet"]
     quiet_since = math.inf
     while reasons and not world.violations:
         if trio.current_time() - began > HEALED_S:
-            world.violated("I9", f"not at rest {HEALED_S:g} s after the healing: {'; '.join(reasons)}")
-            return
+            told = "".join(f"\n  {each}" for each in await stuck(cluster))
+            world.violated("I9", f"Starvation: not at rest {HEALED_S:g} s after {after}: {'; '.join(reasons)}{told}")
+            break
         await world.clock.sleep(LOOK_S)
         await _as_it_was(world, cluster)
         reasons = await _unrest(cluster, workload)
         quiet_since = math.inf if reasons else min(quiet_since, trio.current_time())
         if not reasons:
             reasons = await _wrong(cluster, workload, trio.current_time() - quiet_since)
-    healed.append(trio.current_time() - began)
-    world.trace("run", "at rest")
     if not world.violations:
+        world.trace("run", "at rest")
         await _check(world, cluster, workload)
-    if not world.violations and world.options.submissions:  # a scenario in which nobody submits by chance has its own
-        await world.clock.sleep(max(0.0, CALM_S - healed[0]))
-        await _probe(world, cluster, workload)
+    return trio.current_time() - began
+
+
+async def _rush(world: World, cluster: Cluster, workload: Workload) -> None:
+    """In calm more comes at once than judges can take: every line is long for some seconds, and nobody in it may be overtaken again and again."""
+    began_s = world.clock.elapsed_s
+    world.saw("rush")
+    await workload.rush()
+    await _rest(world, cluster, workload, "a rush in calm")
+    if not world.violations:
+        for told in await unfair(cluster, began_s):
+            world.violated("I9", f"Starvation: in a rush in calm {told}")
 
 
 async def _probe(world: World, cluster: Cluster, workload: Workload) -> None:
@@ -253,7 +277,7 @@ async def _unrest(cluster: Cluster, workload: Workload) -> list[str]:
     """Return what is not at rest yet."""
     engines, found = cluster.engines, []
     if not workload.done.is_set():
-        waiting = [each.key for each in workload.sent if not each.submission_id]
+        waiting = [each.pressing() for each in workload.sent if not each.submission_id]
         found.append(f"not accepted yet: {', '.join(waiting) or 'some have not been sent'}")
     for queue in QUEUES[:2]:
         depth = await engines.broker.depth(queue.name)
@@ -268,7 +292,7 @@ async def _unrest(cluster: Cluster, workload: Workload) -> list[str]:
             found.append(f"{many} {what}")
     for machine in cluster.machines.values():
         if not machine.up.is_set():
-            found.append(f"{machine.name} is not up")
+            found.append(f"{machine.name} is not up: {not_running(machine)}")
         found += [f"{machine.name}: {mailbox!r}" for mailbox in machine.mailboxes if mailbox.statistics().depth]
         if machine.judging is not None and machine.judging.open:
             found.append(f"{machine.name} has {machine.judging.open} sandboxes open")

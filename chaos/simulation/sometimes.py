@@ -41,11 +41,13 @@ FAULTS: dict[str, str] = {
 
 RECOVERIES: dict[str, str] = {
     "actor_restarted": "an actor crashed and its supervisor started it again",
+    "crash_loop": "an actor crashed at each start, as of a bug that comes back",
     "rejected": "a message went to the dead letters",
     "redelivered": "the broker gave a message to somebody a second time",
     "published_twice": "the outbox published a row again, because nobody knew whether it had",
     "submission_retried": "somebody pressed again, with the same key",
     "submission_reloaded": "somebody left the stream of a submission and came back",
+    "rush": "more came at once than judges could take, in calm",
     "rejudged": "staff had something judged again",
     "contest_changed": "staff moved the freeze in the middle of the contest",
     "deaf_to_a_commit": "who listened to the database came back after a commit that nobody told them of",
@@ -56,6 +58,7 @@ RECOVERIES: dict[str, str] = {
 }
 
 RARE: dict[str, str] = {
+    "escalated": "a supervisor gave up, and its own supervisor took over",
     "process_gave_up": "supervisors gave up, and the whole process began anew",
     "quarantined": "a message that crashed its actor again and again was put aside",
     "judge_error": "a submission ended as a judge error, after its sandboxes had died",
@@ -65,7 +68,6 @@ RARE: dict[str, str] = {
 POSSIBLE: dict[str, str] = {
     "would_not_stop": "an actor did not end when it was told to",
     "wedged": "an actor made no progress, and the watchdog ended it",
-    "escalated": "a supervisor gave up, and its own supervisor took over",
 }
 """What a batch may see and need not."""
 

@@ -41,6 +41,11 @@ CHANGES = 0.5
 NEWEST = 4  # of these staff picks one to judge again: what is said of them is still on its way
 RETRY_S = (0.2, 2.5)
 RUNS = 0.12  # of all that is sent
+RUSH = 16  # submissions within RUSH_S: twice what the judges of a run can take
+RUSH_S = 1.5
+RUSH_AGAIN = 20  # what staff has judged again meanwhile, one by one, the first of them before anybody submits
+RUSH_AGAIN_S = 3.0
+EARLY = 12
 UNDERSTOOD = (429,)  # besides 5xx, which the browser looks at: everything that is sent here is right
 
 
@@ -53,10 +58,17 @@ class Sent(msgspec.Struct):
     submission_id: str = ""
     is_run: bool = False  # on the samples: nothing counts, and it must be judged all the same
     last_seen: str = ""  # the verdict that the stream told
+    since_s: float = 0.0  # since when it is pressed, how often that was, and what the last answer was
+    presses: int = 0
+    answer: str = "none"
 
     def deserves(self, attempt: int) -> Verdict:
         """What an attempt must get."""
         return verdict_of(self.source, attempt)
+
+    def pressing(self) -> str:
+        """Say how it stands while it is not accepted."""
+        return f"{self.key} (pressed {self.presses} times since {self.since_s:.1f} s, last answer {self.answer})"
 
 
 class Board(msgspec.Struct):
@@ -163,6 +175,28 @@ class Workload:
         await self.submit(self.browser(name), sent, self.world.work.choice(PROBLEMS))
         return sent
 
+    async def rush(self) -> None:
+        """Have everybody submit at once, and staff judge again one by one what was judged long before; ends when all is accepted."""
+        work = self.world.work
+        judged = [each.submission_id for each in self.sent if each.submission_id]
+        async with trio.open_nursery() as nursery:
+            for number in range(RUSH):
+                name = self.people[number % len(self.people)]
+                sent = Sent(f"{name}-rush-{number}", name, f"{_verdicts(work)} {name} rush {number}")
+                self.sent.append(sent)
+                nursery.start_soon(self._a_little_later, sent, work.choice(PROBLEMS), name=sent.key)
+            for number, submission_id in enumerate(work.sample(judged, min(RUSH_AGAIN, len(judged)))):
+                after_s = 0.0 if number < EARLY else work.uniform(0.0, RUSH_AGAIN_S)
+                nursery.start_soon(self._judge_again, submission_id, after_s, name=f"again {submission_id}")
+
+    async def _a_little_later(self, sent: Sent, problem: str) -> None:
+        await self.world.clock.sleep(self.world.work.uniform(0.0, RUSH_S))
+        await self.submit(self.browser(sent.user), sent, problem)
+
+    async def _judge_again(self, submission_id: str, after_s: float) -> None:
+        await self.world.clock.sleep(after_s)
+        await self._try(self.admin, "POST", "/api/v1/rejudgings", {"submission_id": submission_id})
+
     async def _contestant(self, name: str, many: int) -> None:
         world, work = self.world, self.world.work
         browser = self.browser(name)
@@ -181,9 +215,12 @@ class Workload:
     async def submit(self, browser: Browser, sent: Sent, problem: str) -> None:
         """Press until it is accepted: with one key that is one submission."""
         body = {"problem_id": problem, "language": "python", "source": sent.source, "contest_id": CONTEST}
+        sent.since_s = sent.since_s or self.world.clock.elapsed_s
         while True:
             path, name = ("/api/v1/runs", "run_id") if sent.is_run else ("/api/v1/submissions", "submission_id")
+            sent.presses += 1
             answer = await self._try(browser, "POST", path, body, {"Idempotency-Key": sent.key})
+            sent.answer = "none" if answer is None else str(answer.status)
             if answer is not None and answer.status == 202:
                 self._accepted(sent, answer.json()[name])
                 return

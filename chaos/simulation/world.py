@@ -24,6 +24,7 @@ LAN_S = (0.0001, 0.0012)  # one way, undisturbed
 DETECT_S = (0.5, 6.0)  # until one side of a broken connection learns of it
 SLOW_S = (0.05, 4.0)
 SHUFFLE_S = 0.08
+SKEW_MS = 2_000  # how wrong the clock of a process may be, either way
 
 here: ContextVar[Machine | None] = ContextVar("machine", default=None)
 """The process in which a task runs."""

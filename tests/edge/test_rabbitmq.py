@@ -572,7 +572,7 @@ async def test_whatever_is_cancelled_nothing_is_lost_or_stuck_and_no_channel_is_
     life = _Life(broker)
     async with trio.open_nursery() as nursery:
         for what, times, most_s in (
-            (life.publish, 150, 0.006),
+            (life.publish, 150, 0.01),
             (life.get, 60, 0.006),
             (life.consume, 25, 0.05),
             (life.ask, 50, 0.01),
@@ -585,7 +585,7 @@ async def test_whatever_is_cancelled_nothing_is_lost_or_stuck_and_no_channel_is_
     assert len(left) == len(set(left)) == ready
     assert not any((await settled_counts(broker, engine)).values())  # nothing is with a consumer
     assert life.confirmed <= {*left, *life.answered} <= life.begun
-    assert life.most_channels <= 10  # two of each that has one, and two that are about to be closed
+    assert life.most_channels <= 20  # of eight tasks that each leave one behind, which is about to be closed
     assert broker._link.channels <= 2
     channels = await control(engine, "list_channels", "--no-table-headers", "number")
     assert len(channels.split()) <= 3

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from chaos.simulation.faults import Options
+from chaos.simulation.faults import Fault, Options
 from chaos.simulation.job import Job
 
 
@@ -54,5 +54,26 @@ REGRESSIONS: tuple[Regression, ...] = (
         wrong="Core had set a request aside after two crashes of its own; that answer crashed the worker, and the submission ended as a judge error.",
         broke="I7",
         seed=1614,
+    ),
+    Regression(
+        name="a_change_between_subscription_and_replay_is_sent_twice",
+        wrong="A browser that came back was replayed what it had missed, and then sent again what had come into its queue after it had subscribed.",
+        broke="I5",
+        options=Options(
+            seed=5,
+            faults=(
+                Fault.LATENCY,
+                Fault.REORDER,
+                Fault.STALL,
+                Fault.ACTOR_CRASH,
+                Fault.BUGGIFY,
+                Fault.NEWS_LOST,
+            ),
+            users=6,
+            submissions=29,
+            watchers=4,
+            hurt_s=15.0,
+            workers=1,
+        ),
     ),
 )

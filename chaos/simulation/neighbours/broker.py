@@ -30,11 +30,21 @@ class SimulatedBroker:
         self._on_publish = on_publish
         self.ledger = ledger
         self._consumers: dict[AsyncIterator[BrokerDelivery], None] = {}
+        self._held: dict[_Delivery, None] = {}
 
     def break_connection(self) -> None:
         """Lose every consumer of this process: the broker gives what they had to others."""
         for consumer in tuple(self._consumers):
             self._engine.disconnect(consumer)
+
+    @property
+    def held(self) -> list[BrokerMessage]:
+        """What this process has been given and has not answered."""
+        return [delivery.message for delivery in self._held]
+
+    def let_go(self, delivery: _Delivery) -> None:
+        """Note that a delivery was answered."""
+        self._held.pop(delivery, None)
 
     async def declare(self, queues: Sequence[Queue]) -> None:
         """Declare queues."""
@@ -66,6 +76,7 @@ class SimulatedBroker:
                 yield self._arriving(queue, deliveries)
             finally:
                 del self._consumers[deliveries]
+                self._held = {given: None for given in self._held if given.queue != queue}
 
     async def _arriving(self, queue: str, deliveries: AsyncIterator[BrokerDelivery]) -> AsyncIterator[BrokerDelivery]:
         async for delivery in deliveries:
@@ -74,7 +85,9 @@ class SimulatedBroker:
                 self._world.saw("redelivered")
             name = self._link.machine.name
             self._world.trace(name, f"← broker {delivery.message.message_id} ({delivery.delivery_count} before)")
-            yield _Delivery(self, self._world, self._link, queue, delivery)
+            given = _Delivery(self, self._world, self._link, queue, delivery)
+            self._held[given] = None
+            yield given
 
     async def depth(self, queue: str) -> QueueDepth:
         """Say how full a queue is."""
@@ -117,7 +130,7 @@ class _Delivery:
         self._broker = broker
         self._world = world
         self._link = link
-        self._queue = queue
+        self.queue = queue
         self._delivery = delivery
         self.message = delivery.message
         self.redelivered = delivery.redelivered
@@ -127,7 +140,7 @@ class _Delivery:
         """Acknowledge."""
         if await self._is_sent("ack"):
             await self._delivery.ack()
-            await self._broker.ledger.acknowledged(self._queue, self.message)
+            await self._broker.ledger.acknowledged(self.queue, self.message)
 
     async def nack(self) -> None:
         """Put it back."""
@@ -148,4 +161,5 @@ class _Delivery:
             )
             self._broker.break_connection()
             return False
+        self._broker.let_go(self)
         return True

@@ -16,8 +16,9 @@ from chaos.simulation.world import Link, World
 from contracts import ports
 from contracts.errors import EdgeLost
 from contracts.ports import Row, Sql
+from edge.dialect import check_parameters
 from edge.sqlite import SqliteDatabase
-from edge.sqlite_connection import MEMORY, Connection, check_parameters
+from edge.sqlite_connection import MEMORY, Connection
 from edge.worker import InlineWorker
 
 NAME = "database"
@@ -25,9 +26,10 @@ KEEPALIVE_S = (1.0, 12.0)  # until a connection that died in silence is found ou
 
 # Every commit tells here what the checkers want to know: triggers run inside the transaction, so what is undone leaves no trace.
 HISTORY = (
-    "CREATE TABLE simulated_history (seq INTEGER PRIMARY KEY, what TEXT, id TEXT, attempt INTEGER, verdict TEXT, fencing INTEGER, newest INTEGER)",
+    """CREATE TABLE simulated_history (seq INTEGER PRIMARY KEY, what TEXT, id TEXT, attempt INTEGER, verdict TEXT, fencing INTEGER, newest INTEGER,
+        priority INTEGER)""",
     """CREATE TRIGGER simulated_outbox AFTER INSERT ON outbox_messages BEGIN
-        INSERT INTO simulated_history (what, id) VALUES ('outbox', NEW.id); END""",
+        INSERT INTO simulated_history (what, id, priority) VALUES ('outbox', NEW.id, NEW.priority); END""",
     """CREATE TRIGGER simulated_verdict AFTER INSERT ON verdicts BEGIN
         INSERT INTO simulated_history (what, id, attempt, verdict, fencing, newest) SELECT 'verdict', NEW.submission_id, NEW.attempt, NEW.verdict,
             NEW.fencing, s.fencing FROM submissions s WHERE s.id = NEW.submission_id; END""",
@@ -38,9 +40,9 @@ HISTORY = (
     """CREATE TRIGGER simulated_overruled AFTER UPDATE OF verdict ON submissions WHEN OLD.verdict IS NOT NULL AND OLD.attempt = NEW.attempt
         BEGIN INSERT INTO simulated_history (what, id, attempt, verdict) VALUES ('overruled', NEW.id, NEW.attempt, NEW.verdict); END""",
     """CREATE TRIGGER simulated_attempt AFTER UPDATE OF attempt ON submissions
-        BEGIN INSERT INTO simulated_history (what, id, attempt) VALUES ('attempt', NEW.id, NEW.attempt); END""",
+        BEGIN INSERT INTO simulated_history (what, id, attempt, priority) VALUES ('attempt', NEW.id, NEW.attempt, NEW.priority); END""",
     """CREATE TRIGGER simulated_submission AFTER INSERT ON submissions BEGIN
-        INSERT INTO simulated_history (what, id, attempt) VALUES ('submission', NEW.id, NEW.attempt); END""",
+        INSERT INTO simulated_history (what, id, attempt, priority) VALUES ('submission', NEW.id, NEW.attempt, NEW.priority); END""",
     """CREATE TRIGGER simulated_submission_gone AFTER DELETE ON submissions BEGIN
         INSERT INTO simulated_history (what, id, attempt) VALUES ('submission_gone', OLD.id, OLD.attempt); END""",
 )

@@ -37,7 +37,17 @@ class SimulatedJudging:
         self._machine = machine
         self._workers = workers
         self._is_up = False
-        self.open = 0
+        self._boxes: list[Work] = []
+
+    @property
+    def open(self) -> int:
+        """How many sandboxes are open."""
+        return len(self._boxes)
+
+    @property
+    def judged(self) -> tuple[Work, ...]:
+        """What is in them."""
+        return tuple(self._boxes)
 
     async def run(self, ctx: Context[None]) -> None:
         """Be there."""
@@ -63,7 +73,7 @@ class SimulatedJudging:
         self._world.trace(self._machine.name, f"judges {work.submission_id}:{work.attempt} fencing {work.fencing}")
         self._machine.engines.handed_out(work, self._machine.name)
         for _ in range(ATTEMPTS):
-            self._opened()
+            self._opened(work)
             try:
                 judgement = await self._in_a_box(work, witness)
                 self._is_no_ghost(work)
@@ -73,14 +83,14 @@ class SimulatedJudging:
                 return judgement
         return Judgement(verdict=Verdict.JE, judge_error="the sandbox broke three times")
 
-    def _opened(self) -> None:
-        self.open += 1
+    def _opened(self, work: Work) -> None:
+        self._boxes.append(work)
         if self.open > self._workers:
             self._world.violated("I6", f"{self._machine.name} has {self.open} sandboxes for {self._workers} workers")
 
     def _closed(self, work: Work) -> None:
         """A judge whose verdict nobody needs any more finds out by its lease, and must stop then."""
-        self.open -= 1
+        self._boxes.remove(work)
         world, judged_at_s = self._world, self._machine.engines.verdict_at_s
         late_s = world.clock.elapsed_s - judged_at_s.get((work.submission_id, work.attempt), math.inf)
         if late_s > STALE_S:

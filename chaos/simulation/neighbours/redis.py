@@ -16,6 +16,8 @@ from edge.memory_redis import MemoryRedis
 
 NAME = "redis"
 KEEPALIVE_S = (1.0, 8.0)
+LATE = 0.05  # of the news, how many others may overtake, where messages overtake each other
+LATE_S = (0.05, 1.5)
 LONG = 12  # arguments: a whole board is sent, which takes its time where the network is slow
 
 
@@ -66,11 +68,25 @@ class _Subscription:
         self._world = world
         self._link = link
         self._news = subscription.__aiter__()
+        self._late: tuple[str, bytes] | None = None  # others may overtake it until ``_late_until``
+        self._late_until = 0.0
 
     def __aiter__(self) -> AsyncIterator[tuple[str, bytes]]:
         return self
 
     async def __anext__(self) -> tuple[str, bytes]:
+        """Return the next news. Now and then one comes late, as after a failover or through several nodes: who publishes promises no order."""
+        if self._late is None:
+            news = await self._next()
+            if not self._world.strikes(Fault.REORDER, LATE):
+                return news
+            self._late, self._late_until = news, trio.current_time() + self._world.chance.uniform(*LATE_S)
+        with trio.move_on_at(self._late_until):
+            return await self._next()
+        late, self._late = self._late, None
+        return late
+
+    async def _next(self) -> tuple[str, bytes]:
         while True:
             news: tuple[str, bytes] | None = None
             with trio.move_on_after(1.0):

@@ -256,6 +256,18 @@ class TestBoard:
             assert (reset.kind, fresh.kind) == ("reset", "snapshot")
             assert fresh.seq > snapshot.seq
 
+    async def test_who_saw_a_newer_board_elsewhere_is_not_shown_the_one_that_is_kept_here(
+        self, house: House, board: Boards
+    ) -> None:
+        async with opened(house.anonymous, BOARD) as stream:
+            known = await stream.next()
+        # Made afresh, and this gateway has not heard of it: its subscription died in silence.
+        await house.redis.call("HSET", "board:{open}:public:meta", "epoch", "afresh", "version", str(known.seq + 5))
+        async with opened(house.anonymous, BOARD, **{"Last-Event-ID": f"afresh:{known.seq + 4}"}) as stream:
+            reset, snapshot = await stream.next(), await stream.next()
+            assert (reset.kind, snapshot.kind) == ("reset", "snapshot")
+            assert snapshot.id == f"afresh:{known.seq + 5}"
+
     async def test_a_lost_subscription_resets_everybody(
         self, house: House, board: Boards, autojump_clock: trio.testing.MockClock
     ) -> None:
