@@ -88,7 +88,7 @@ class RabbitMqBroker:
         try:
             yield consumer
         finally:
-            with trio.CancelScope(shield=True):  # a millisecond, or 2 s when nobody answers
+            with trio.CancelScope(shield=True):  # a millisecond, or up to 6 s when nobody answers
                 await self._aio.call(consumer.close)
 
     async def depth(self, queue: str) -> QueueDepth:
