@@ -31,11 +31,21 @@ MUTATIONS: tuple[Mutation, ...] = (
         patch=(
             Replace(
                 CORE,
-                "            # buggify at core.before_commit\n        return answers\n",
+                "                answers = await self._transact([delivery.message for delivery in batch])\n",
+                "                answers = await self._transact([delivery.message for delivery in batch], batch)\n",
+            ),
+            Replace(
+                CORE,
+                "    async def _transact(self, requests: list[Request[Any]]) -> list[Any]:\n",
+                "    async def _transact(self, requests: list[Request[Any]], batch: list[Any]) -> list[Any]:\n",
+            ),
+            Replace(
+                CORE,
+                "            # buggify at core.before_commit\n",
                 "            for delivery, answer in zip(batch, answers, strict=True):\n"
                 "                if not isinstance(answer, CodeWarzError):\n"
                 "                    delivery.reply(answer)\n"
-                "            # buggify at core.before_commit\n        return answers\n",
+                "            # buggify at core.before_commit\n",
             ),
         ),
         caught_by=0,
