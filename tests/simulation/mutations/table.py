@@ -104,7 +104,7 @@ MUTATIONS: tuple[Mutation, ...] = (
                 "        async with trio.open_nursery() as nursery:\n            for row in rows:\n",
             ),
         ),
-        caught_by=0,
+        caught_by=6,
     ),
     Mutation(
         name="published_past_the_outbox",
@@ -122,14 +122,14 @@ MUTATIONS: tuple[Mutation, ...] = (
                 "                    await self.broker.publish(Topic.SUBMISSION, BrokerMessage(body=msgspec.json.encode(early), message_id=desk.new_id()))\n",
             ),
         ),
-        caught_by=20,
+        caught_by=9,
     ),
     Mutation(
         name="claim_for_ever",
         breaks="what a relay has claimed and not published when it dies is hidden from the others for hours",
         by=("I2", "I9"),
         patch=(Replace(OUTBOX, "CLAIM_MS = 30_000 ", "CLAIM_MS = 30_000_000 "),),
-        caught_by=5,
+        caught_by=8,
     ),
     Mutation(
         name="plain_setnx",
@@ -142,7 +142,7 @@ MUTATIONS: tuple[Mutation, ...] = (
                 "redis.call('SET', KEYS[1], ARGV[1])",
             ),
         ),
-        caught_by=6,
+        caught_by=11,
     ),
     Mutation(
         name="no_fencing",
@@ -151,14 +151,14 @@ MUTATIONS: tuple[Mutation, ...] = (
         patch=(
             Replace(SUBMISSIONS, '        " AND fencing = $6 RETURNING *",\n', '        " AND $6 = $6 RETURNING *",\n'),
         ),
-        caught_by=59,
+        caught_by=24,
     ),
     Mutation(
         name="same_fencing_for_all",
         breaks="every judge of an attempt gets the same fencing number",
         by=("I3",),
         patch=(Replace(SUBMISSIONS, "SET fencing = fencing + 1 WHERE id = $1", "SET fencing = 1 WHERE id = $1"),),
-        caught_by=6,
+        caught_by=10,
     ),
     Mutation(
         name="no_compare_and_set",
@@ -176,7 +176,7 @@ MUTATIONS: tuple[Mutation, ...] = (
                 "        request.submission_id,\n        request.attempt,\n",
             ),
         ),
-        caught_by=10,
+        caught_by=0,
     ),
     Mutation(
         name="idempotency_key_ignored",
@@ -194,7 +194,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         breaks="the sweeper never looks for lost submissions",
         by=("I1", "I9"),
         patch=(Replace(SWEEPER, '            await self._attempt("submissions", self._sweep_waiting)\n', ""),),
-        caught_by=8,
+        caught_by=9,
     ),
     Mutation(
         name="dead_letter_dropped",
@@ -204,7 +204,7 @@ MUTATIONS: tuple[Mutation, ...] = (
             Replace(OUTBOX, '    dead_letter_queue="submission.dlq",\n', "    dead_letter_queue=None,\n"),
             Replace(OUTBOX, 'dead_letter_queue="verdict.dlq", ', ""),
         ),
-        caught_by=11,
+        caught_by=3,
     ),
     Mutation(
         name="score_overwritten",
@@ -218,14 +218,14 @@ MUTATIONS: tuple[Mutation, ...] = (
         breaks="the public board goes on after the freeze",
         by=("I4",),
         patch=(Replace(APPLY, "elseif meta.freeze and line.at >= meta.freeze then", "elseif false then"),),
-        caught_by=1,
+        caught_by=0,
     ),
     Mutation(
         name="versions_begin_again",
         breaks="a board that was lost and rebuilt begins with version 1",
         by=("I5",),
         patch=(Replace(LOAD, ", tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000))", ", 1)"),),
-        caught_by=35,
+        caught_by=10,
     ),
     Mutation(
         name="news_outside_the_script",
@@ -272,7 +272,7 @@ MUTATIONS: tuple[Mutation, ...] = (
             Replace(HUB, "                if topic.is_waiting_in_vain:\n", "                if False:\n"),
             Replace(HUB, '                    nursery.start_soon(self._check_boards, name="sse check")\n', ""),
         ),
-        caught_by=5,
+        caught_by=2,
     ),
     Mutation(
         name="pool_unbounded",
@@ -299,7 +299,7 @@ MUTATIONS: tuple[Mutation, ...] = (
                 "        with trio.CancelScope(shield=True):\n            return await _again_until(\n                SANDBOX_PATIENCE_S, lambda: self.judging.judge(work, blob, _Reporter(self.redis, work))\n            )\n",
             ),
         ),
-        caught_by=6,
+        caught_by=8,
     ),
     Mutation(
         name="old_incarnation_alive",
@@ -353,7 +353,7 @@ MUTATIONS: tuple[Mutation, ...] = (
                 "        held, self._held = list(self._held.values())[:0], {}\n",
             ),
         ),
-        caught_by=11,
+        caught_by=13,
     ),
     Mutation(
         name="mailbox_unbounded",
@@ -379,7 +379,7 @@ MUTATIONS: tuple[Mutation, ...] = (
                 '            from contracts.errors import CodeWarzError\n            raise CodeWarzError("no room") from error\n',
             ),
         ),
-        caught_by=8,
+        caught_by=5,
     ),
     Mutation(
         name="queue_is_a_stack",
@@ -393,7 +393,7 @@ MUTATIONS: tuple[Mutation, ...] = (
                 "return (-self.priority, -self.seq) < (-other.priority, -other.seq)",
             ),
         ),
-        caught_by=0,
+        caught_by=6,
     ),
     Mutation(
         name="no_priorities",
@@ -401,7 +401,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         by=("I9",),
         says="^Starvation",
         patch=(Replace(OUTBOX, '            priority=row["priority"],\n', "            priority=0,\n"),),
-        caught_by=0,
+        caught_by=6,
     ),
     Mutation(
         name="newest_claimed_first",
@@ -415,7 +415,7 @@ MUTATIONS: tuple[Mutation, ...] = (
                 "ORDER BY priority DESC, available_at_ms DESC, id",
             ),
         ),
-        caught_by=0,
+        caught_by=188,
     ),
     Mutation(
         name="early_events_passed_on",
@@ -436,6 +436,6 @@ MUTATIONS: tuple[Mutation, ...] = (
         breaks="a rebuild replaces the board without looking whether somebody wrote to it since the log was read",
         by=("I4", "I5"),
         patch=(Replace(LOAD, "if writes ~= ARGV[1] then return {0, 0} end\n", ""),),
-        caught_by=0,
+        caught_by=45,
     ),
 )
