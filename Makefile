@@ -6,11 +6,14 @@ DEV := $(VENV)/.dev
 RUN := $(VENV)/.run
 INSTALL := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
 
-.PHONY: run test check fmt bench clean
+.PHONY: run cluster test check fmt proto bench clean
 .DEFAULT_GOAL := run
 
 run: $(RUN)  ## start it, with a demo contest, on http://127.0.0.1:8080
 	@exec $(BIN)/codewarz up
+
+cluster: $(RUN)  ## start it as a cluster of processes on a private PostgreSQL, Redis and RabbitMQ
+	@scripts/engines && exec $(BIN)/codewarz cluster
 
 test: $(DEV)  ## everything CI runs
 	@tests/run
@@ -24,6 +27,9 @@ check: $(DEV)  ## style, types and import floors
 fmt: $(DEV)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+proto: $(DEV)  ## generate code from contracts/proto/*.proto
+	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. contracts/proto/*.proto
 
 bench: $(DEV)  ## measure, and show the figures beside their references
 	$(BIN)/codewarz bench judge

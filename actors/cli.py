@@ -21,13 +21,17 @@ problem_app = typer.Typer(no_args_is_help=True, help="Problem packages: check th
 contest_app = typer.Typer(no_args_is_help=True, help="Contests.")
 user_app = typer.Typer(no_args_is_help=True, help="Accounts.")
 board_app = typer.Typer(no_args_is_help=True, help="Leaderboards: compare with the verdict log, rebuild.")
-outbox_app = typer.Typer(no_args_is_help=True, help="The outbox.")
+outbox_app = typer.Typer(
+    no_args_is_help=True, help="The outbox: what core has committed and the broker has not confirmed yet."
+)
+dlq_app = typer.Typer(no_args_is_help=True, help="Dead letters: look at them, replay them, delete them.")
 for each, name in (
     (problem_app, "problem"),
     (contest_app, "contest"),
     (user_app, "user"),
     (board_app, "board"),
     (outbox_app, "outbox"),
+    (dlq_app, "dlq"),
 ):
     app.add_typer(each, name=name)
 
@@ -47,7 +51,24 @@ def _socket() -> Path:
     return socket
 
 
-add_verbs(app, _socket)
+def _everywhere(output: Output) -> None:
+    """Show every process of the cluster."""
+    from actors import roster
+    from contracts.errors import CodeWarzError
+
+    try:
+        found = roster.read(_settings())
+    except CodeWarzError as error:
+        _no(error.detail, output)
+    if output is Output.JSON:
+        _json({"processes": found.nodes})
+    else:
+        roster.show(found)
+    if not found.nodes:
+        raise typer.Exit(NOTHING_RUNNING)
+
+
+add_verbs(app, _socket, _everywhere)
 
 
 def _no(why: str, output: Output = Output.TEXT, status: int = ANSWER_IS_NO) -> NoReturn:
@@ -65,20 +86,17 @@ def _json(value: object) -> None:
 
 
 def _ask(output: Output, verb: str, **fields: Any) -> dict[str, Any]:
-    """Ask the running house; ends the command when it says no or is not there."""
+    """Ask the running house; where none runs and all neighbours are servers, do it from here. Ends the command when the answer is no."""
     import trio
 
-    from supervisor.client import request
-    from supervisor.errors import ControlError, NothingRunning
-
-    async def ask() -> dict[str, Any]:
-        return await request(_socket(), verb, timeout=1000.0, **fields)
+    from actors import remote
+    from supervisor.errors import ControlError, NothingRunning, SupervisorError
 
     try:
-        return trio.run(ask)
+        return trio.run(remote.ask, _settings(), verb, fields)
     except NothingRunning as error:
         _no(str(error), output, NOTHING_RUNNING)
-    except ControlError as error:
+    except (ControlError, SupervisorError) as error:
         _no(str(error), output)
 
 
@@ -93,22 +111,33 @@ def _show(output: Output, result: dict[str, Any], text: str) -> None:
 
 
 @app.command()
-def up() -> None:
-    """Run the whole house in the foreground. Ctrl-C or SIGTERM drains; a second one stops at once."""
+def up(
+    role: Annotated[
+        list[str] | None,
+        typer.Option(help="gateway, core, leaderboard or judge; several times for several. Default: the whole house."),
+    ] = None,
+) -> None:
+    """Run the house, or some roles of it, in the foreground. Ctrl-C or SIGTERM drains; a second one stops at once."""
     import trio
 
     from actors.house import open_house
     from actors.operations import Operations
+    from actors.system import EVERY_ROLE, Role
     from contracts.errors import CodeWarzError
     from edge.telemetry import configure_logs
     from supervisor.errors import SupervisorError
 
+    unknown = sorted(set(role or ()) - EVERY_ROLE)
+    if unknown:
+        raise typer.BadParameter(f"{', '.join(unknown)} is none of {', '.join(Role)}", param_hint="--role")
+    roles = frozenset(Role(each) for each in role) if role else EVERY_ROLE
     settings = _settings()
-    configure_logs(settings.log, settings.log_level)
+    configure_logs(settings.log, settings.log_level, node=settings.node)
 
     async def run() -> bool:
-        house = await open_house(settings, tell=lambda text: typer.echo(f"  {text}"))
-        typer.echo("CodeWarz is starting …")
+        house = await open_house(settings, tell=lambda text: typer.echo(f"  {text}"), roles=roles)
+        parts = "" if roles == EVERY_ROLE else f" ({', '.join(sorted(roles))})"
+        typer.echo(f"CodeWarz{parts} is starting …")
         report = await house.run(
             lambda opened: Operations(opened.neighbours).verbs(),
             lambda opened: typer.echo(f"  open {opened.address.url}   (Ctrl-C ends it)"),
@@ -136,6 +165,24 @@ def _causes(error: BaseException) -> list[str]:
     if isinstance(error, IntensityExceeded) and error.__cause__ is not None:
         return _causes(error.__cause__)
     return [str(error)]
+
+
+@app.command()
+def migrate(output: OutputOption = Output.TEXT) -> None:
+    """Bring the database's schema up to date and end: for a job that runs before the processes of a cluster. They do it as well."""
+    import trio
+
+    from actors import remote
+    from contracts.errors import CodeWarzError
+
+    try:
+        applied = trio.run(remote.migrate_database, _settings())
+    except* CodeWarzError as group:
+        _no("; ".join(dict.fromkeys(_causes(group))), output)
+    if output is Output.JSON:
+        _json({"applied": applied})
+    else:
+        typer.echo(f"applied: {', '.join(applied)}" if applied else "the schema is up to date")
 
 
 @app.command()
@@ -277,6 +324,106 @@ def outbox_status(output: OutputOption = Output.TEXT) -> None:
     """Count what waits to be published, and what was given up."""
     result = _ask(output, "outbox_status")
     _show(output, result, f"{result['waiting']} waiting (oldest {result['oldest_ms']} ms), {result['parked']} parked")
+
+
+LimitOption = Annotated[int, typer.Option(min=1, max=500, help="how many at most")]
+MessageArgument = Annotated[str, typer.Argument(metavar="MESSAGE", help="a message's id, as the list shows it")]
+QueueOption = Annotated[str | None, typer.Option(help="submission.dlq or verdict.dlq; default: all")]
+
+
+@outbox_app.command("list")
+def outbox_list(
+    parked: Annotated[bool, typer.Option("--parked", help="only what was given up")] = False,
+    limit: LimitOption = 20,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Show what has not been published yet, the oldest first."""
+    result = _ask(output, "outbox_list", parked=parked, limit=limit)
+    lines = []
+    for row in result["items"]:
+        state = "parked" if row["parked_at_ms"] else "waiting"
+        what = row["last_error"] or row["body"][:80]
+        lines.append(f"{row['id']}  {row['topic']:10}  {state:7}  attempts {row['attempts']}  {what}")
+    _show(output, result, "\n".join(lines) or "nothing waits")
+
+
+@outbox_app.command("retry")
+def outbox_retry(
+    message: Annotated[str | None, typer.Argument(metavar="[MESSAGE]")] = None,
+    all_: Annotated[bool, typer.Option("--all", help="everything that is parked")] = False,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Have one row published now, or all that are parked."""
+    if (message is None) is not all_:
+        raise typer.BadParameter("one message, or --all that are parked")
+    result = _ask(output, "outbox_retry", message_id=message, all=all_, by=_who())
+    _show(output, result, f"{result['changed']} will be published")
+
+
+@outbox_app.command("park")
+def outbox_park(message: MessageArgument, output: OutputOption = Output.TEXT) -> None:
+    """Keep a row from being published until it is retried."""
+    _show(output, _ask(output, "outbox_park", message_id=message, by=_who()), "parked")
+
+
+@dlq_app.command("list")
+def dlq_list(queue: QueueOption = None, limit: LimitOption = 20, output: OutputOption = Output.TEXT) -> None:
+    """Count the dead letters, and show the first ones."""
+    result = _ask(output, "dlq_list", queue=queue, limit=limit)
+    lines = []
+    for each in result["queues"]:
+        lines.append(f"{each['queue']}: {each['messages']}")
+        lines += [
+            f"  {row['message_id']}  {row['reason']}, died {row['deaths']}×  {row['about']}" for row in each["first"]
+        ]
+    _show(output, result, "\n".join(lines))
+
+
+@dlq_app.command("show")
+def dlq_show(message: MessageArgument, output: OutputOption = Output.TEXT) -> None:
+    """Show one dead letter, whole."""
+    result = _ask(output, "dlq_show", message_id=message)
+    headers = "\n".join(f"  {name}: {value}" for name, value in sorted(result["headers"].items()))
+    _show(
+        output,
+        result,
+        f"{result['message_id']} in {result['queue']}, priority {result['priority']}\n{headers}\n\n{result['body']}",
+    )
+
+
+@dlq_app.command("replay")
+def dlq_replay(
+    message: Annotated[str | None, typer.Argument(metavar="[MESSAGE]")] = None,
+    queue: QueueOption = None,
+    count: Annotated[int, typer.Option(min=0, help="the oldest so many of --queue, instead of one message")] = 0,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Publish dead letters again, where they first came from."""
+    if (message is None) is (count == 0):
+        raise typer.BadParameter("one message, or --queue and --count")
+    result = _ask(output, "dlq_replay", message_id=message, queue=queue, count=count, by=_who())
+    _show(output, result, f"{result['replayed']} of {result['queue']} published again")
+
+
+@dlq_app.command("purge")
+def dlq_purge(
+    queue: Annotated[str, typer.Argument(help="submission.dlq or verdict.dlq")],
+    count: Annotated[int, typer.Option(min=0, help="how many there are: the confirmation")],
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Delete all dead letters of a queue, for good."""
+    result = _ask(output, "dlq_purge", queue=queue, count=count, by=_who())
+    _show(output, result, f"{result['purged']} deleted from {result['queue']}")
+
+
+def _who() -> str:
+    """Return who types, for the audit log."""
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user without a name, in a container
+        return "unknown"
 
 
 def main() -> None:

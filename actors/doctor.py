@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from rich.console import Console
 from rich.table import Table
 
-from actors.settings import Settings
+from actors.settings import Settings, redacted
 from sandbox import capabilities
 
 
@@ -98,7 +98,8 @@ def _answers(control: Path) -> bool:
 
 def _setting(settings: Settings, name: str) -> Setting:
     field, value = Settings.model_fields[name], getattr(settings, name)
-    shown = ("(set)" if value.get_secret_value() else "(not set)") if isinstance(value, SecretStr) else str(value)
+    secret = isinstance(value, SecretStr)
+    shown = ("(set)" if value.get_secret_value() else "(not set)") if secret else redacted(str(value))
     return Setting(f"CODEWARZ_{name.upper()}", shown, value == field.default, field.description or "")
 
 

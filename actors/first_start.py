@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from actors.patience import until_done
 from contracts.errors import Duplicate
 from contracts.ids import make_id
 from contracts.messages import CreateUser, Role, SetPassword
@@ -35,7 +36,11 @@ class Administrator:
     tell: Callable[[str], None]  # shows a generated password, once, on the console and never in a log
 
     async def run(self, ctx: Context[None]) -> None:
-        """Make the account, or bring its password up to date, and end."""
+        """Make the account, or bring its password up to date, and end; a neighbour that is away is waited for."""
+        await until_done(ctx, self._see_to_it, "administrator")
+        ctx.ready()
+
+    async def _see_to_it(self) -> None:
         row = await self.database.fetch_one(
             "SELECT id, role, password_hash FROM users WHERE username_key = $1", self.username.lower()
         )
@@ -48,7 +53,12 @@ class Administrator:
         elif self.password and not await self.passwords.verify(row["password_hash"], self.password):
             encoded = await self.passwords.hash(self.password)
             await self.rpc.call("core", SetPassword(user_id=row["id"], password_hash=encoded), timeout=CORE_TIMEOUT_S)
-        ctx.ready()
+
+    async def _is_there(self) -> bool:
+        row = await self.database.fetch_one(
+            "SELECT 1 AS one FROM users WHERE username_key = $1 AND role = $2", self.username.lower(), Role.ADMIN
+        )
+        return row is not None
 
     async def _create(self) -> None:
         password = self.password or secrets.token_urlsafe(PASSWORD_BYTES)
@@ -62,6 +72,8 @@ class Administrator:
         try:
             await self.rpc.call("core", request, timeout=CORE_TIMEOUT_S)
         except Duplicate:
+            if await self._is_there():
+                return  # another core of this cluster that started at the same time has made it
             _log.error("administrator_name_taken", email=request.email, mend="set CODEWARZ_ADMIN_USERNAME to another")
             return
         if not self.password:

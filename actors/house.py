@@ -1,7 +1,4 @@
-"""The house in one process: concrete edges, the tree on them, the control socket, signals, and an orderly end.
-
-Here, in ``system`` and in ``cli`` stands everything that knows which variant of a neighbour is used.
-"""
+"""One process of CodeWarz, all of the house or some roles of it: the tree on its edges, HTTP, the control socket, signals, and an orderly end."""
 
 from __future__ import annotations
 
@@ -12,41 +9,34 @@ import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
-from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import structlog
 import trio
 
+from actors.edges import check_shared, open_edges
 from actors.gateway.addresses import networks
 from actors.gateway.app import make_app
+from actors.gateway.health import Monitored
+from actors.gateway.monitor import make_monitor
 from actors.gateway.services import Services
 from actors.gateway.sse import Hub, StreamLimits
-from actors.judge.sandboxed import SandboxedJudging
+from actors.presence import Node, Presence, described
 from actors.settings import Settings
-from actors.system import Edge, Neighbours, build
+from actors.system import EVERY_ROLE, Neighbours, Role, build, needs
 from edge import http
+from edge.aio import AsyncioLoop
 from edge.clock import SystemClock
-from edge.memory_broker import MemoryBroker
-from edge.memory_redis import MemoryRedis
-from edge.migrations import load_migrations, migrate
-from edge.passwords import Argon2Passwords
-from edge.rpc import LocalRpc
-from edge.sqlite import SqliteDatabase, path_of
+from edge.sqlite import SqliteDatabase
 from edge.telemetry import PrometheusMeter
-from sandbox import capabilities
-from sandbox.pool import Pool
-from sandbox.validators import Validators
 from supervisor import Actor, Context, Event, LoopWatch, StopReport, Tree
 from supervisor.control import Handler, serve_control
 
 HTTP_GRACE_S = 3.0
-WARM_MOST = 4  # boxes kept ready: starting one costs some tens of milliseconds, keeping one some megabytes
 
 _log = structlog.get_logger("house")
 
@@ -61,12 +51,14 @@ class House:
     address: http.Address
     meter: PrometheusMeter
     check: Callable[[], Awaitable[None]]  # raises at once, with one clear line, what no restart could mend
+    aio: AsyncioLoop | None  # open around the tree, when anything in it is networked
+    started_at_ms: int
 
     async def run(self, verbs: Callable[[House], dict[str, Handler]], started: Callable[[House], None]) -> StopReport:
         """Run until a signal says stop. SIGTERM or SIGINT drains; a second one stops at once."""
         report = StopReport(clean=True, took_s=0.0)
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            async with trio.open_nursery() as nursery:
+            async with self.aio or nullcontext(), trio.open_nursery() as nursery:
                 await nursery.start(
                     partial(serve_control, self.tree, self.settings.socket, verbs=verbs(self)), name="control socket"
                 )
@@ -104,100 +96,116 @@ def _end(report: StopReport | None) -> None:
     os._exit(1)
 
 
-async def open_house(settings: Settings, tell: Callable[[str], None]) -> House:
-    """Describe the house that ``settings`` ask for; raises Unavailable, with the remedy, when code could not be judged safely here."""
+async def open_house(settings: Settings, tell: Callable[[str], None], roles: frozenset[Role] = EVERY_ROLE) -> House:
+    """Describe the process that ``settings`` ask for; the whole house, or only some roles of it.
+
+    Raises Unavailable, with the remedy, when code could not be judged safely here, and Invalid when the settings do not fit the roles.
+    """
     settings.make_data_folder()
     clock, rng, meter = SystemClock(), random.SystemRandom(), PrometheusMeter()
-    redis, broker, rpc, passwords = MemoryRedis(clock), MemoryBroker(), LocalRpc(), Argon2Passwords()
-    database = SqliteDatabase(path_of(settings.database_url))
-    judging = await _judging(settings)
-    neighbours = Neighbours(database, redis, broker, rpc, judging, passwords, meter, clock, rng)
-    hub = Hub(redis, clock, rng, meter, StreamLimits.within(http.places()))
-    house: list[House] = []
-    services = Services(
-        database=database,
-        redis=redis,
-        rpc=rpc,
-        clock=clock,
-        rng=rng,
-        passwords=passwords,
-        secret=settings.secret_bytes(),
-        hub=hub,
-        meter=meter,
-        render_metrics=meter.render,
-        is_ready=lambda: bool(house) and house[0].tree.status().state == "running",
-        version=version("codewarz"),
-        is_secure_cookie=settings.secure_cookies,
-        proxies=networks(settings.proxies),
-        is_metrics_public=settings.public_metrics,
-    )
+    check_shared(settings, roles)
+    edges = await open_edges(settings, needs(roles), meter, clock, rng, migrates=Role.CORE in roles)
     address = http.Address.parse(settings.http)
-    app = make_app(services)
+    house: list[House] = []
+
+    def is_ready() -> bool:
+        return bool(house) and house[0].tree.status().state == "running"
+
+    if Role.GATEWAY in roles:
+        app, around = _gateway(settings, edges.neighbours, meter, is_ready)
+    else:
+        app, around = _monitor(settings, edges.neighbours, meter, is_ready, roles), ()
 
     async def serve(ctx: Context[None]) -> None:
         await http.serve(app, address, ready=ctx.ready, draining=ctx.draining)
 
-    edges = (
-        Edge("database", _database(database, clock)),
-        Edge("redis", _redis(redis)),
-        Edge("broker", _broker(broker)),
+    def look() -> Node:
+        now_ms = clock.now_ms()
+        url = address.url
+        return described(house[0].tree.status(), now_ms=now_ms, url=url, started_at_ms=house[0].started_at_ms, **who)
+
+    who: dict[str, Any] = {
+        "name": _name(settings),
+        "roles": tuple(sorted(roles)),
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+    }
+    spec = build(
+        settings,
+        edges.neighbours,
+        edges=edges.actors,
+        sandboxes=None if edges.judging is None else edges.judging.run,
+        web=(*around, Actor("http", serve, grace_s=HTTP_GRACE_S)),
+        tell=tell,
+        # Judges own leases by this name: a new process must not be taken for the one before it, which may still live somewhere.
+        node=f"{_name(settings)}.{rng.getrandbits(32):08x}",
+        roles=roles,
+        presence=Presence(edges.neighbours.redis, clock, look).run if not settings.is_embedded("redis") else None,
     )
-    gateway = (Actor("sse_hub", hub.run), Actor("http", serve, grace_s=HTTP_GRACE_S))
-    spec = build(settings, neighbours, edges=edges, sandboxes=judging.run, gateway=gateway, tell=tell, node=_node())
     jitter = random.Random(rng.getrandbits(64))  # noqa: S311 - backoffs, no secrets
     tree = Tree(spec, rng=jitter, wall_clock=time.time, on_event=_log_event)
     meter.watch(tree.status)
 
     async def check() -> None:
         await http.check(address)
-        async with database:
-            pass
+        if isinstance(edges.neighbours.database, SqliteDatabase):
+            async with edges.neighbours.database:
+                pass
 
-    house.append(House(settings, neighbours, tree, address, meter, check))
+    house.append(House(settings, edges.neighbours, tree, address, meter, check, edges.aio, clock.now_ms()))
     return house[0]
 
 
-def _node() -> str:
-    """Tell this process's judges from those of others that share a Redis."""
-    return f"{socket.gethostname()}:{os.getpid()}"
+def _gateway(
+    settings: Settings, neighbours: Neighbours, meter: PrometheusMeter, is_ready: Callable[[], bool]
+) -> tuple[Any, tuple[Actor, ...]]:
+    """Return the gateway's application, and the actor that it needs beside it."""
+    limits = StreamLimits.within(http.places())
+    hub = Hub(neighbours.redis, neighbours.clock, neighbours.rng, meter, limits)
+    services = Services(
+        database=neighbours.database,
+        redis=neighbours.redis,
+        rpc=neighbours.rpc,
+        clock=neighbours.clock,
+        rng=neighbours.rng,
+        passwords=neighbours.passwords,
+        secret=settings.secret_bytes(),
+        hub=hub,
+        meter=meter,
+        render_metrics=meter.render,
+        is_ready=is_ready,
+        version=version("codewarz"),
+        is_secure_cookie=settings.secure_cookies,
+        proxies=networks(settings.proxies),
+        is_metrics_public=settings.public_metrics,
+    )
+    return make_app(services), (Actor("sse_hub", hub.run),)
 
 
-async def _judging(settings: Settings) -> SandboxedJudging:
-    found = await capabilities.probe()
-    provider = found.provider()
-    provider.clean_stale()
-    pool = Pool(provider, settings.workers, warm=min(settings.workers, WARM_MOST))
-    return SandboxedJudging(pool, Validators(found.languages), found.languages)
+def _monitor(
+    settings: Settings,
+    neighbours: Neighbours,
+    meter: PrometheusMeter,
+    is_ready: Callable[[], bool],
+    roles: frozenset[Role],
+) -> Any:
+    """Return the application of a process without the gateway's role: health and metrics."""
+    needed = needs(roles)
+    what = Monitored(
+        is_ready=is_ready,
+        render_metrics=meter.render,
+        clock=neighbours.clock,
+        database=neighbours.database if "database" in needed else None,
+        redis=neighbours.redis if "redis" in needed else None,
+        version=version("codewarz"),
+        is_metrics_public=settings.public_metrics,
+    )
+    return make_monitor(what, neighbours.rng, networks(settings.proxies))
 
 
-def _database(database: SqliteDatabase, clock: SystemClock) -> Callable[[Context[None]], Any]:
-    migrations = load_migrations(Path(str(files("contracts") / "sql")), "sqlite")
-
-    async def run(ctx: Context[None]) -> None:
-        async with database:
-            await migrate(database, migrations, clock)
-            ctx.ready()
-            await ctx.draining.wait()
-
-    return run
-
-
-def _redis(redis: MemoryRedis) -> Callable[[Context[None]], Any]:
-    async def run(ctx: Context[None]) -> None:
-        redis.reset()  # as a Redis without persistence that was restarted
-        ctx.ready()
-        await ctx.draining.wait()
-
-    return run
-
-
-def _broker(broker: MemoryBroker) -> Callable[[Context[None]], Any]:
-    async def run(ctx: Context[None]) -> None:
-        broker.restart()  # as a broker that was restarted: consumers must come again, queued messages are still there
-        ctx.ready()
-        await ctx.draining.wait()
-
-    return run
+def _name(settings: Settings) -> str:
+    """Return what this process is called in a cluster."""
+    return settings.node or f"{socket.gethostname()}:{os.getpid()}"
 
 
 def _report_blocked_loop(stack: str) -> None:

@@ -18,6 +18,7 @@ import trio
 
 from actors.boards import Boards, BoardView
 from actors.projector import Log
+from actors.queue_operations import QueueOperations
 from actors.system import Neighbours
 from contracts.errors import CodeWarzError, Invalid, NotFound
 from contracts.ids import make_id
@@ -61,9 +62,9 @@ class Operations:
             "contest_create": self.contest_create,
             "problem_import": self.problem_import,
             "rejudge": self.rejudge,
-            "outbox_status": self.outbox_status,
             "board_verify": self.board_verify,
             "board_rebuild": self.board_rebuild,
+            **QueueOperations(self._with).verbs(),
         }
         return {verb: _answering(handler) for verb, handler in verbs.items()}
 
@@ -156,19 +157,6 @@ class Operations:
             correlation_id=self._new_id(),
         )
         return dict(msgspec.to_builtins(await self._core(request)))
-
-    async def outbox_status(self, _fields: Fields) -> Fields:
-        """Count what waits, what is parked, and how old the oldest is."""
-        row = await self._with.database.fetch_one(
-            "SELECT count(*) AS waiting, min(created_at_ms) AS oldest FROM outbox_messages WHERE sent_at_ms IS NULL AND parked_at_ms IS NULL"
-        )
-        parked = await self._with.database.fetch_one(
-            "SELECT count(*) AS parked FROM outbox_messages WHERE parked_at_ms IS NOT NULL"
-        )
-        assert row is not None
-        assert parked is not None
-        oldest_ms = 0 if row["oldest"] is None else self._with.clock.now_ms() - row["oldest"]
-        return {"waiting": row["waiting"], "parked": parked["parked"], "oldest_ms": oldest_ms}
 
     async def board_verify(self, fields: Fields) -> Fields:
         """Compare a contest's boards with the fold of the verdict log; ``differences`` lists contestants by view."""

@@ -24,6 +24,13 @@ async def again_and_again(ctx: Context[Any], session: Callable[[], Awaitable[Non
     The actor counts as ready after its first failure as well: what depends on it must know how to do without, and others need not wait. Anything but
     Unavailable is a crash as ever.
     """
+    while True:
+        await until_done(ctx, session, what)
+        await trio.lowlevel.checkpoint()
+
+
+async def until_done(ctx: Context[Any], session: Callable[[], Awaitable[None]], what: str) -> None:
+    """Run ``session`` until it returns once; again after a pause, ready meanwhile, as often as a neighbour is away."""
     pause_s = FIRST_S
     while True:
         began = trio.current_time()
@@ -33,8 +40,7 @@ async def again_and_again(ctx: Context[Any], session: Callable[[], Awaitable[Non
         except* Unavailable as group:
             lost = group
         if lost is None:
-            await trio.lowlevel.checkpoint()
-            continue
+            return
         if trio.current_time() - began >= HEALTHY_S:
             pause_s = FIRST_S
         _log.warning("neighbour_away", what=what, error=_first(lost), again_in_s=pause_s)

@@ -42,7 +42,10 @@ async def report(redis: Redis, step: Progress) -> None:
     )
 
 
-async def announce(redis: Redis, step: Progress) -> None:
-    """Publish the verdict: durable already, so nothing is kept and saying it twice does no harm."""
-    key = channel(step.submission_id)
-    await redis.pipeline([["DEL", key], ["PUBLISH", key, msgspec.json.encode(step)]])
+async def announce(redis: Redis, *verdicts: Progress) -> None:
+    """Publish verdicts: durable already, so nothing is kept and saying it twice does no harm."""
+    commands: list[list[str | bytes]] = []
+    for step in verdicts:
+        key = channel(step.submission_id)
+        commands += [["DEL", key], ["PUBLISH", key, msgspec.json.encode(step)]]
+    await redis.pipeline(commands)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -13,14 +13,15 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from actors.gateway.addresses import networks
 from contracts.errors import Invalid
 
-SCHEMES = {
-    "database": ("sqlite",),
-    "redis": ("memory",),
-    "broker": ("memory",),
-    "rpc": ("local",),
+SCHEMES = {  # the first is embedded: it is in this process, and another process has another
+    "database": ("sqlite", "postgresql"),
+    "redis": ("memory", "redis", "rediss"),
+    "broker": ("memory", "amqp", "amqps"),
+    "rpc": ("local", "grpc", "grpcs"),
     "sandbox": ("bwrap",),
 }
 SECRET_BYTES = 32
+_PASSWORD = re.compile(r"(://[^/@:?#]*:).*@")
 
 
 class Settings(BaseSettings):
@@ -28,12 +29,24 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="CODEWARZ_", env_file=".env", extra="ignore")
 
-    http: str = Field("127.0.0.1:8080", description="address and port of the web server")
+    http: str = Field(
+        "127.0.0.1:8080",
+        description="address and port of the web server; without the gateway role, of health and metrics",
+    )
     data: Path = Field(Path(".codewarz"), description="folder for the database, the secret and the control socket")
-    database: str = Field("", description="database URL; empty: sqlite in the data folder")
-    redis: str = Field("memory://", description="redis URL")
-    broker: str = Field("memory://", description="broker URL")
-    rpc: str = Field("local://", description="rpc URL")
+    node: str = Field("", max_length=64, description="name of this process in a cluster; empty: host and process id")
+    database: str = Field(
+        "",
+        description="database URL, sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME; empty: sqlite in the data folder",
+    )
+    redis: str = Field("memory://", description="redis URL, memory:// or redis://:PASSWORD@HOST:PORT/0 (rediss: TLS)")
+    broker: str = Field(
+        "memory://", description="broker URL, memory:// or amqp://USER:PASSWORD@HOST:PORT/ (amqps: TLS)"
+    )
+    rpc: str = Field(
+        "local://",
+        description="rpc URL, local:// or grpc://:SECRET@HOST:PORT?core=HOST:PORT,…&leaderboard=…&judge=…: where to serve, and whom to ask (grpcs: TLS)",
+    )
     sandbox: str = Field("bwrap://", description="sandbox URL")
     workers: int = Field(10, ge=1, le=512, description="judge workers, which is also the most sandboxes at once")
     admin_username: str = Field(
@@ -61,10 +74,10 @@ class Settings(BaseSettings):
     @classmethod
     def _known_scheme(cls, value: str, info: object) -> str:
         name = getattr(info, "field_name", "")
-        scheme = urlsplit(value).scheme
+        scheme = value.partition("://")[0]
         if value and scheme not in SCHEMES[name]:
             known = " or ".join(f"{each}://" for each in SCHEMES[name])
-            raise ValueError(f"{value!r} is not known here: use {known}")
+            raise ValueError(f"{redacted(value)!r} is not known here: use {known}")
         return value
 
     @field_validator("http")
@@ -92,6 +105,11 @@ class Settings(BaseSettings):
         if value.get_secret_value() and len(value.get_secret_value()) < SECRET_BYTES:
             raise ValueError(f"needs at least {SECRET_BYTES} characters")
         return value
+
+    def is_embedded(self, neighbour: str) -> bool:
+        """Whether a neighbour ("database", "redis" …) lives in this process, so that no other can share it."""
+        url = self.database_url if neighbour == "database" else str(getattr(self, neighbour))
+        return url.partition("://")[0] == SCHEMES[neighbour][0]
 
     @property
     def database_url(self) -> str:
@@ -127,6 +145,11 @@ class Settings(BaseSettings):
             file.flush()
             os.fsync(file.fileno())
         return path.read_bytes()
+
+
+def redacted(url: str) -> str:
+    """Return a URL without the password in it, for people to see."""
+    return _PASSWORD.sub(r"\1…@", url)
 
 
 def load() -> Settings:

@@ -76,6 +76,19 @@ class Role(StrEnum):
 
 EVERY_ROLE = frozenset(Role)
 
+# What each role touches. A process gets no other neighbour: a judge, which runs what strangers wrote, cannot reach the database.
+NEEDS: dict[Role, frozenset[str]] = {
+    Role.CORE: frozenset({"database", "redis", "broker", "rpc"}),
+    Role.LEADERBOARD: frozenset({"database", "redis", "broker", "rpc"}),
+    Role.JUDGE: frozenset({"redis", "broker", "rpc", "sandbox"}),
+    Role.GATEWAY: frozenset({"database", "redis", "rpc"}),
+}
+
+
+def needs(roles: frozenset[Role]) -> frozenset[str]:
+    """Return the neighbours that a process of these roles touches."""
+    return frozenset[str]().union(*(NEEDS[role] for role in roles))
+
 
 @dataclass(frozen=True)
 class Neighbours:
@@ -116,29 +129,37 @@ def build(
     with_: Neighbours,
     *,
     edges: tuple[Edge, ...],
-    sandboxes: Run,
-    gateway: tuple[Actor, ...],
+    sandboxes: Run | None,
+    web: tuple[Actor, ...],
     tell: Callable[[str], None],
     node: str = "node",
     roles: frozenset[Role] = EVERY_ROLE,
+    presence: Run | None = None,
 ) -> Supervisor:
-    """Describe the whole tree for one process; ``node`` tells its judges from those of others. Nothing runs yet."""
+    """Describe the whole tree for one process; ``node`` tells its judges from those of others. Nothing runs yet.
+
+    ``sandboxes`` keeps the sandboxes of a judge. ``web`` are the actors of the gateway, or what answers for health and metrics in a process without one.
+    ``presence`` tells the rest of a cluster of this process.
+    """
     mailboxes = Mailboxes(settings.workers)
-    parts = [_edges(with_, mailboxes, edges, roles)]
+    parts = [_edges(with_, mailboxes, edges, roles, presence)]
     if Role.CORE in roles:
         parts.append(_core(settings, with_, mailboxes, tell))
     if Role.LEADERBOARD in roles:
         parts.append(_leaderboard(with_, mailboxes))
     if Role.JUDGE in roles:
+        assert sandboxes is not None, "a judge needs sandboxes"
         parts.append(_judge(settings, with_, mailboxes, sandboxes, node))
     if Role.CORE in roles and settings.demo:
         parts.append(_demo(settings, with_))
-    if Role.GATEWAY in roles:
-        parts.append(Supervisor("gateway", gateway, intensity=FEW))
+    if web:
+        parts.append(Supervisor("gateway" if Role.GATEWAY in roles else "monitor", web, intensity=FEW))
     return Supervisor("codewarz", tuple(parts), Strategy.REST_FOR_ONE, HOUSE)
 
 
-def _edges(with_: Neighbours, mailboxes: Mailboxes, edges: tuple[Edge, ...], roles: frozenset[Role]) -> Supervisor:
+def _edges(
+    with_: Neighbours, mailboxes: Mailboxes, edges: tuple[Edge, ...], roles: frozenset[Role], presence: Run | None
+) -> Supervisor:
     services: dict[Role, Handler] = {
         Role.CORE: CoreService(with_.database, mailboxes.core.address),
         Role.LEADERBOARD: MailboxService(mailboxes.projector.address),
@@ -154,9 +175,11 @@ def _edges(with_: Neighbours, mailboxes: Mailboxes, edges: tuple[Edge, ...], rol
             await ctx.draining.wait()
 
     held = [Actor(edge.name, edge.run, backoff=BACKOFF) for edge in edges]
-    gauges = Actor("gauges", _Gauges(with_).run, grace_s=0, backoff=BACKOFF)
+    told = [Actor("gauges", _Gauges(with_, roles).run, grace_s=0, backoff=BACKOFF)]
+    if presence is not None:
+        told.append(Actor("presence", presence, grace_s=1.0, backoff=BACKOFF))
     # Temporary: when it has crashed too often it stays down, and the house goes on without it.
-    telemetry = Supervisor("telemetry", (gauges,), intensity=TELEMETRY, restart=Restart.TEMPORARY)
+    telemetry = Supervisor("telemetry", tuple(told), intensity=TELEMETRY, restart=Restart.TEMPORARY)
     return Supervisor("edges", (*held, Actor("rpc", serve, backoff=BACKOFF), telemetry), intensity=FEW)
 
 
@@ -266,19 +289,27 @@ class _Gauges:
     """Keeps the gauges that nobody can compute at the moment of a scrape."""
 
     with_: Neighbours
+    roles: frozenset[Role]
 
     async def run(self, ctx: Context[None]) -> None:
-        """Look at the queues every GAUGES_EVERY_S seconds."""
+        """Look at the queues (where core is) and the sandboxes (where judges are) every GAUGES_EVERY_S seconds."""
         await again_and_again(ctx, lambda: self._look(ctx), "gauges")
 
     async def _look(self, ctx: Context[None]) -> None:
-        await self.with_.broker.declare(QUEUES)
+        if Role.CORE in self.roles:
+            await self.with_.broker.declare(QUEUES)
         ctx.ready()
         while True:
-            for queue in QUEUES:
-                depth = await self.with_.broker.depth(queue.name)
-                self.with_.meter.gauge("queue_ready", depth.ready, queue=queue.name)
-                self.with_.meter.gauge("queue_unacked", depth.unacked, queue=queue.name)
-            for state, boxes in self.with_.judging.sandboxes().items():
-                self.with_.meter.gauge("sandboxes", boxes, state=state)
+            if Role.CORE in self.roles:
+                await self._look_at_queues()
+            if Role.JUDGE in self.roles:
+                for state, boxes in self.with_.judging.sandboxes().items():
+                    self.with_.meter.gauge("sandboxes", boxes, state=state)
             await trio.sleep(GAUGES_EVERY_S)
+
+    async def _look_at_queues(self) -> None:
+        for queue in QUEUES:
+            depth = await self.with_.broker.depth(queue.name)
+            self.with_.meter.gauge("queue_ready", depth.ready, queue=queue.name)
+            if depth.unacked is not None:
+                self.with_.meter.gauge("queue_unacked", depth.unacked, queue=queue.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -52,9 +53,56 @@ def sandbox(output: OutputOption = Output.TEXT) -> None:
 
 
 @app.command()
+def pipeline(
+    rounds: Annotated[int, typer.Option(min=50, max=10_000, help="submissions, one after the other")] = 300,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """A submission's way through processes on real engines, beside its parts; accepts per second; what an idle cluster does."""
+    from bench.pipeline import measure
+    from edge.telemetry import configure_logs
+
+    configure_logs("text", "error")
+    with tempfile.TemporaryDirectory(prefix="codewarz-bench-") as folder:
+        Path(folder).chmod(0o711)  # the engines have users of their own
+        _print(trio.run(measure, Path(folder), _say, rounds), output)
+
+
+@app.command()
 def edges(output: OutputOption = Output.TEXT) -> None:
     """One crossing of each embedded edge."""
     from bench.edges import measure
 
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         _print(Report("edges", trio.run(measure, Path(folder)), machine=machine()), output)
+
+
+@app.command()
+def projector(output: OutputOption = Output.TEXT) -> None:
+    """Board updates per second on a private Redis beside redis-benchmark running the same script."""
+    from bench.projector import measure
+
+    _print(_on_a_server("projector", measure), output)
+
+
+@app.command()
+def redis(output: OutputOption = Output.TEXT) -> None:
+    """One GET through the Redis edge, and many at once, beside redis-py alone."""
+    from bench.redis import measure
+
+    _print(_on_a_server("redis", measure), output)
+
+
+def _on_a_server(name: str, measure: Callable[[Path], Awaitable[dict[str, dict[str, float]]]]) -> Report:
+    """Measure with a private server in a folder of its own; where it is not installed, say what to install."""
+    from chaos.engines import Missing
+    from edge.telemetry import configure_logs
+
+    configure_logs("text", "error")
+    with tempfile.TemporaryDirectory(prefix="codewarz-bench-") as folder:
+        Path(folder).chmod(0o711)  # the server is another user's where we are root
+        try:
+            found = trio.run(measure, Path(folder) / "redis")
+        except Missing as error:
+            typer.echo(error, err=True)
+            raise typer.Exit(1) from error
+    return Report(name, found["figures"], found["references"], found["ratios"], machine())

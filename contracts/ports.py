@@ -87,8 +87,10 @@ class Database(Statements, Protocol):
 class Queue(msgspec.Struct, frozen=True, kw_only=True):
     """A durable queue bound to the exchange by ``routing_key``.
 
-    A message that is rejected, or delivered more than ``delivery_limit`` times, goes to ``dead_letter_queue``. ``max_length`` bounds the queue:
-    beyond it publishing is refused (``overflow=reject-publish``), never silently dropped.
+    A message that is rejected, or comes back more than ``delivery_limit`` times, goes to ``dead_letter_queue``; where there is none, nothing limits how often
+    it comes back, so that what is dead already is not thrown away by being looked at. ``max_length`` bounds the queue: beyond it publishing is refused
+    (``overflow=reject-publish``), never silently dropped. A networked broker notices late by what was under way, takes messages again only when a fifth of
+    the room is free, and counts each priority for itself.
     """
 
     name: str
@@ -99,15 +101,24 @@ class Queue(msgspec.Struct, frozen=True, kw_only=True):
     priorities: int = 1
 
 
+# What a dead letter's headers say: where it died last, why ("rejected" or "delivery_limit"), how often so far, and how it was published there.
+DEATH_QUEUE = "x-death-queue"
+DEATH_REASON = "x-death-reason"
+DEATH_COUNT = "x-death-count"
+DEATH_ROUTING_KEY = "x-death-routing-key"
+DEATH_HEADERS = frozenset({DEATH_QUEUE, DEATH_REASON, DEATH_COUNT, DEATH_ROUTING_KEY})
+"""To be left out when a dead letter is published to its origin again."""
+
+
 class QueueDepth(msgspec.Struct, frozen=True, kw_only=True):
-    """How full a queue is: ``ready`` waits, ``unacked`` is with consumers."""
+    """How full a queue is: ``ready`` waits, ``unacked`` is with consumers (None where the broker does not tell)."""
 
     ready: int
-    unacked: int
+    unacked: int | None
 
 
 class BrokerMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """A message at rest or on its way. ``headers`` carry the correlation id and trace context."""
+    """A message at rest or on its way. ``headers`` carry the correlation id and trace context. AMQP carries priorities from 0 to 255."""
 
     body: bytes
     message_id: str
@@ -116,7 +127,11 @@ class BrokerMessage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BrokerDelivery(Protocol):
-    """A message handed to a consumer, redelivered to somebody unless it is settled. Settling twice raises."""
+    """A message handed to a consumer, redelivered to somebody unless it is settled.
+
+    Settling returns when the answer is on its way: no broker confirms it, and when it is lost the message comes again. Settling twice raises RuntimeError;
+    EdgeLost when the broker has taken the message back already, with its consumer or its connection.
+    """
 
     message: BrokerMessage
     redelivered: bool
@@ -146,19 +161,34 @@ class Broker(Protocol):
         ...
 
     async def publish(self, routing_key: str, message: BrokerMessage) -> None:
-        """Return when the broker has confirmed the message. Raises Unroutable (mandatory), PublishRefused, EdgeLost."""
+        """Return when the broker has confirmed the message. Raises Unroutable (mandatory), PublishRefused, DeadlineExceeded, EdgeLost."""
         ...
 
     def consume(self, queue: str, *, prefetch: int) -> AbstractAsyncContextManager[AsyncIterator[BrokerDelivery]]:
-        """Receive deliveries, at most ``prefetch`` unsettled at once; leaving the block puts the unsettled ones back."""
+        """Receive deliveries, at most ``prefetch`` unsettled at once; leaving the block puts the unsettled ones back.
+
+        Where priorities are queues of their own, the edge may hold ``priorities - 1`` more for a moment. The iteration raises EdgeLost when the broker took
+        everything back (a lost connection, a consumer that took too long).
+        """
         ...
 
     async def depth(self, queue: str) -> QueueDepth:
-        """Say how full a queue is."""
+        """Say how full a queue is. Like all that names a queue, it raises NotFound when that was not declared here."""
         ...
 
     async def get(self, queue: str) -> BrokerDelivery | None:
-        """Take one message without subscribing (for operators), or None when there is none."""
+        """Take one message without subscribing (for operators), or None when there is none. It is held until it is settled."""
+        ...
+
+    async def peek(self, queue: str, limit: int) -> list[BrokerMessage]:
+        """Show the first ready messages in their order, at most ``limit``, without settling any.
+
+        Only of a queue without a dead-letter queue, such as one of dead letters: elsewhere Invalid, because looking counts as a delivery.
+        """
+        ...
+
+    async def purge(self, queue: str) -> int:
+        """Delete the ready messages; return how many. Those with consumers stay."""
         ...
 
 

@@ -6,8 +6,11 @@ One tokenizer serves both: it steps over literals, quoted names, comments and do
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
+
+from contracts.ports import Sql
 
 _OPAQUE = r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|/\*.*?\*/|(?P<dollar>\$(?:[A-Za-z_]\w*)?\$).*?(?P=dollar)"
 _LOCKING = (
@@ -52,6 +55,22 @@ def plan_for_sqlite(sql: str) -> Plan:
     text = _TOKEN.sub(visit, sql).strip()
     is_read = bool(words) and words[0] in _READING and _CHANGING.isdisjoint(words)
     return Plan(text, highest, is_read)
+
+
+def check_parameters(sql: str, parameters: Sequence[Sql]) -> Plan:
+    """Return the statement's plan; raise TypeError when it takes another number of parameters (SQLite would ignore those left over)."""
+    plan = plan_for_sqlite(sql)
+    if len(parameters) != plan.parameters:
+        raise TypeError(f"the statement takes {plan.parameters} parameters and was given {len(parameters)}: {sql}")
+    return plan
+
+
+def check_rows(sql: str, rows: Sequence[Sequence[Sql]]) -> Plan:
+    """Return the plan of a statement that is run for each of at least one row."""
+    for row in rows[1:]:
+        if len(row) != len(rows[0]):
+            raise TypeError(f"rows of {len(rows[0])} and of {len(row)} parameters for one statement: {sql}")
+    return check_parameters(sql, rows[0])
 
 
 def split_statements(sql: str) -> list[str]:

@@ -1,7 +1,7 @@
 """AMQP's semantics in this process: what RabbitMQ's quorum queues do, without a network.
 
-Rule 1: a message is in one place: ready, with one consumer, or on its way to a dead-letter queue. It leaves by ack, by purge, or as a dead letter that
-        nobody wants.
+Rule 1: a message is in one place: ready, with one consumer, or on its way to a dead-letter queue. It leaves by ack, by purge, or by a reject where there is
+        no dead-letter queue.
 Rule 2: order within a priority is the order of publishing. What comes back takes its old place, at the head.
 Rule 3: every return counts as a delivery, also of what a cancelled consumer had not looked at; RabbitMQ counts so too.
 Rule 4: a queue never exceeds its bound. A dead letter that finds its queue full stays where it died, counted as unacked there, until there is room
@@ -21,14 +21,18 @@ from contextlib import asynccontextmanager
 import msgspec
 import trio
 
-from contracts.errors import Conflict, EdgeLost, NotFound, PublishRefused, Unroutable
-from contracts.ports import BrokerDelivery, BrokerMessage, Queue, QueueDepth
+from contracts.errors import Conflict, EdgeLost, Invalid, NotFound, PublishRefused, Unroutable
+from contracts.ports import (
+    DEATH_COUNT,
+    DEATH_QUEUE,
+    DEATH_REASON,
+    DEATH_ROUTING_KEY,
+    BrokerDelivery,
+    BrokerMessage,
+    Queue,
+    QueueDepth,
+)
 
-DEATH_QUEUE = "x-death-queue"
-DEATH_REASON = "x-death-reason"
-DEATH_COUNT = "x-death-count"
-DEATH_ROUTING_KEY = "x-death-routing-key"
-DEATH_HEADERS = frozenset({DEATH_QUEUE, DEATH_REASON, DEATH_COUNT, DEATH_ROUTING_KEY})
 REJECTED = "rejected"
 DELIVERY_LIMIT = "delivery_limit"
 
@@ -92,7 +96,7 @@ class _Queue:
     def put_back(self, entry: _Entry) -> None:
         """Take a returned message back to its old place, or bury it when it was delivered too often."""
         entry.deliveries += 1
-        if entry.deliveries > self.spec.delivery_limit:
+        if self.dead_letters is not None and entry.deliveries > self.spec.delivery_limit:
             self.bury(entry, DELIVERY_LIMIT)
             return
         self.unacked -= 1
@@ -243,7 +247,7 @@ class _Delivery:
 
 
 class MemoryBroker:
-    """The ``Broker`` port in memory, with ``peek`` and ``purge`` for operators. ``close`` fails every later call and every consumer with EdgeLost."""
+    """The ``Broker`` port in memory. ``close`` fails every later call and every consumer with EdgeLost."""
 
     is_durable = False
 
@@ -323,9 +327,12 @@ class MemoryBroker:
         return source.pop(None) if source.ready else None
 
     async def peek(self, queue: str, limit: int) -> list[BrokerMessage]:
-        """Show the first ready messages in their order, at most ``limit``, without taking them."""
+        """Show the first ready messages in their order, at most ``limit``, without taking them. Invalid where the port says so."""
         await self._enter()
-        return [entry.message for entry in heapq.nsmallest(limit, self._queue(queue).ready)]
+        source = self._queue(queue)
+        if source.dead_letters is not None:
+            raise Invalid(f"queue {queue!r} cannot be looked into: each look would count as a delivery")
+        return [entry.message for entry in heapq.nsmallest(limit, source.ready)]
 
     async def purge(self, queue: str) -> int:
         """Delete the ready messages; return how many. Those with consumers stay."""

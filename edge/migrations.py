@@ -4,24 +4,30 @@ Rule 1: numbers run 1, 2, 3 … without a gap. One number is one change: its sha
         with its row in ``schema_migrations``.
 Rule 2: what was applied never changes: its checksum is compared at each start.
 Rule 3: a program older than the database refuses to touch it.
+Rule 4: programs that start at once migrate one after the other, so that each sees what the others did. SQLite has one writer anyway; on PostgreSQL each change
+        takes an advisory lock first (two CREATE TABLE IF NOT EXISTS at once fail there), and who does not get it comes again, LOCK_WAIT_S at most.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 import msgspec
+import trio
 
 from contracts.errors import Unavailable
-from contracts.ports import Database, WallClock
+from contracts.ports import Database, Row, WallClock
 from edge.dialect import split_statements
 
 Dialect = Literal["sqlite", "postgres"]
 _FILE = re.compile(r"(?P<version>\d{4})_(?P<name>[a-z0-9_]+)(?:\.(?P<dialect>sqlite|postgres))?\.sql\Z")
+LOCK_WAIT_S = 600.0  # as long as another program may migrate
+LOCK_LOOK_S = 0.1
+_LOCK = "SELECT pg_try_advisory_xact_lock(20261123, 1) AS is_ours"  # two numbers that only we use
 _TABLE = (
     "CREATE TABLE IF NOT EXISTS schema_migrations ("
     "version INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at_ms BIGINT NOT NULL)"
@@ -39,6 +45,7 @@ class Migration(msgspec.Struct, frozen=True, kw_only=True):
 
     version: int
     name: str
+    dialect: Dialect
     checksum: str
     statements: tuple[str, ...]
 
@@ -64,19 +71,67 @@ def load_migrations(folder: Path, dialect: Dialect) -> list[Migration]:
         parts = [texts[kind] for kind in ("shared", dialect) if kind in texts]
         checksum = hashlib.sha256("\0".join(parts).encode()).hexdigest()
         statements = tuple(each for part in parts for each in split_statements(part))
-        migrations.append(Migration(version=version, name=name, checksum=checksum, statements=statements))
+        migrations.append(
+            Migration(version=version, name=name, dialect=dialect, checksum=checksum, statements=statements)
+        )
     return migrations
 
 
 async def migrate(database: Database, migrations: Sequence[Migration], clock: WallClock) -> list[Migration]:
-    """Apply what is missing, in order, each in a transaction of its own; return what was applied.
+    """Apply what is missing, in order, each in a transaction of its own; return what was applied by this call.
 
-    Raises MigrationError when an applied migration differs from the program's or is unknown to it. One that fails is undone, and its error passes through.
+    Raises MigrationError when an applied migration differs from the program's or is unknown to it, and Unavailable when another program migrates for longer
+    than LOCK_WAIT_S. One that fails is undone, and its error passes through.
     """
-    await database.execute(_TABLE)
-    applied = {
-        row["version"]: row for row in await database.fetch("SELECT version, name, checksum FROM schema_migrations")
-    }
+    applied: list[Migration] = []
+    patient_until = trio.current_time() + LOCK_WAIT_S
+    while True:
+        try:
+            migration = await _apply_next(database, migrations, clock)
+        except _Locked:
+            if trio.current_time() >= patient_until:
+                raise Unavailable(
+                    f"another program has been migrating the database for {LOCK_WAIT_S:g} s: see what it does"
+                ) from None
+            await trio.sleep(LOCK_LOOK_S)
+            continue
+        if migration is None:
+            return applied
+        applied.append(migration)
+        patient_until = trio.current_time() + LOCK_WAIT_S
+
+
+class _Locked(Exception):
+    """Another program migrates at this moment."""
+
+
+async def _apply_next(database: Database, migrations: Sequence[Migration], clock: WallClock) -> Migration | None:
+    """Apply the first one that is missing, if one is."""
+    async with database.transaction() as transaction:
+        if any(each.dialect == "postgres" for each in migrations):
+            row = await transaction.fetch_one(_LOCK)
+            if row is None or not row["is_ours"]:
+                raise _Locked
+        await transaction.execute(_TABLE)
+        rows = await transaction.fetch("SELECT version, name, checksum FROM schema_migrations")
+        missing = _missing(migrations, {row["version"]: row for row in rows})
+        if not missing:
+            return None
+        migration = missing[0]
+        for statement in migration.statements:
+            await transaction.execute(statement)
+        await transaction.execute(
+            "INSERT INTO schema_migrations (version, name, checksum, applied_at_ms) VALUES ($1, $2, $3, $4)",
+            migration.version,
+            migration.name,
+            migration.checksum,
+            clock.now_ms(),
+        )
+    return migration
+
+
+def _missing(migrations: Sequence[Migration], applied: Mapping[int, Row]) -> list[Migration]:
+    """Return what was not applied yet; raise MigrationError when what was applied is not what this program knows."""
     known = {each.version: each for each in migrations}
     for version in sorted(applied):
         row, migration = applied[version], known.get(version)
@@ -90,22 +145,4 @@ async def migrate(database: Database, migrations: Sequence[Migration], clock: Wa
                 f"migration {version} ({migration.name}) was changed after it was applied: restore its text and put the "
                 "change into a new migration"
             )
-    missing = [each for each in migrations if each.version not in applied]
-    return [each for each in missing if await _apply(database, each, clock)]
-
-
-async def _apply(database: Database, migration: Migration, clock: WallClock) -> bool:
-    async with database.transaction() as transaction:
-        claimed = await transaction.execute(
-            "INSERT INTO schema_migrations (version, name, checksum, applied_at_ms) VALUES ($1, $2, $3, $4) "
-            "ON CONFLICT (version) DO NOTHING",
-            migration.version,
-            migration.name,
-            migration.checksum,
-            clock.now_ms(),
-        )
-        if not claimed:
-            return False  # another process that started at the same time has applied it
-        for statement in migration.statements:
-            await transaction.execute(statement)
-    return True
+    return [each for each in migrations if each.version not in applied]

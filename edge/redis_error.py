@@ -1,8 +1,22 @@
-"""The one error that Redis's own error replies become, in every variant of the port."""
+"""What Redis's own error replies become, in every variant of the port."""
 
 from __future__ import annotations
 
-from contracts.errors import CodeWarzError
+from contracts.errors import CodeWarzError, Unavailable
+
+# Refusals that waiting mends, by the error's first word. The command was not run.
+_LATER = {
+    "LOADING": "redis is loading its data",
+    "BUSY": "redis is busy with a script that takes long",
+    "READONLY": "redis is a replica at the moment and takes no writes",
+    "MASTERDOWN": "redis is a replica without its master",
+    "OOM": "redis is out of memory",
+    "MISCONF": "redis takes no writes, because it cannot save them",
+    "NOREPLICAS": "redis takes no writes without its replicas",
+    "CLUSTERDOWN": "the redis cluster is down",
+    "TRYAGAIN": "the redis cluster is moving these keys",
+}
+RETRY_AFTER_S = 1.0
 
 
 class RedisError(CodeWarzError):
@@ -14,3 +28,16 @@ class RedisError(CodeWarzError):
     def prefix(self) -> str:
         """The error's class as Redis names it: ERR, WRONGTYPE, NOSCRIPT, OOM."""
         return self.detail.partition(" ")[0]
+
+
+def meaning(reply: str) -> CodeWarzError:
+    """Return the error to raise for an error reply of a server: Unavailable where waiting helps and nothing happened, RedisError for a bug or a wrong setting.
+
+    Of a script too: Redis refuses its first write for these reasons, and lets one that has written already go on.
+    """
+    prefix = reply.partition(" ")[0]
+    if prefix in _LATER:
+        return Unavailable(f"{_LATER[prefix]}: {reply}", retry_after_s=RETRY_AFTER_S)
+    if reply.startswith("ERR max number of clients"):
+        return Unavailable(f"redis has too many clients: {reply}", retry_after_s=RETRY_AFTER_S)
+    return RedisError(reply)

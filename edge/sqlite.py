@@ -23,7 +23,8 @@ import trio
 from contracts import ports
 from contracts.errors import EdgeLost, Invalid
 from contracts.ports import Row, Sql
-from edge.sqlite_connection import MEMORY, Connection, check_parameters, check_rows
+from edge.dialect import check_parameters, check_rows
+from edge.sqlite_connection import MEMORY, Connection
 from edge.worker import InlineWorker, ThreadWorker, Worker
 
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from contracts.errors import Conflict, Duplicate, EdgeLost, Invalid, TooLarge, Unavailable
 from contracts.ports import Row, Sql
-from edge.dialect import Plan, plan_for_sqlite
+from edge.dialect import Plan
 
 MEMORY = ":memory:"
 BUSY_TIMEOUT_MS = 5_000  # how long another *process* may hold the file; our own writers queue before they get here
@@ -232,22 +232,6 @@ class Connection:
             self._raw.execute(sql)
         except sqlite3.Error as exc:
             raise mapped(exc, self._path) from exc
-
-
-def check_parameters(sql: str, parameters: Sequence[Sql]) -> Plan:
-    """Return the statement's plan; raise TypeError when it takes another number of parameters (SQLite would ignore those left over)."""
-    plan = plan_for_sqlite(sql)
-    if len(parameters) != plan.parameters:
-        raise TypeError(f"the statement takes {plan.parameters} parameters and was given {len(parameters)}: {sql}")
-    return plan
-
-
-def check_rows(sql: str, rows: Sequence[Sequence[Sql]]) -> Plan:
-    """Return the plan of a statement that is run for each of at least one row."""
-    for row in rows[1:]:
-        if len(row) != len(rows[0]):
-            raise TypeError(f"rows of {len(rows[0])} and of {len(row)} parameters for one statement: {sql}")
-    return check_parameters(sql, rows[0])
 
 
 def _make_private(path: str) -> None:

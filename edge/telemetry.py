@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import structlog
@@ -127,10 +128,11 @@ class _TreeCollector(Collector):
         return iter(())
 
 
-def configure_logs(form: str, level: str) -> None:
-    """Log to standard error: "text" for people, "json" with one object a line; the correlation id travels in the context."""
+def configure_logs(form: str, level: str, *, node: str = "") -> None:
+    """Log to standard error: "text" for people, "json" with one object a line; the correlation id travels in the context, and ``node`` says who speaks."""
     processors: list[Any] = [
         structlog.contextvars.merge_contextvars,
+        *([partial(_say_node, node)] if node else []),
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
@@ -145,6 +147,11 @@ def configure_logs(form: str, level: str) -> None:
         logger_factory=_named_logger,
         cache_logger_on_first_use=False,
     )
+
+
+def _say_node(node: str, _logger: object, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+    event.setdefault("node", node)
+    return event
 
 
 def _named_logger(*_names: str) -> structlog.PrintLogger:

@@ -2,6 +2,9 @@
 
 Boxes die with their server, except in the first milliseconds: bubblewrap's child asks to die with its parent only after its parent told it to go on. So
 every bubblewrap carries its server's identity in its environment, and a start ends those whose server is gone.
+
+Process numbers mean something only in their own PID namespace: who looks from outside sees a container's bubblewraps, but by that number somebody else, or
+nobody, and would take them for orphans. So the mark names the namespace as well, and every server minds its own.
 """
 
 from __future__ import annotations
@@ -28,20 +31,27 @@ def identity(pid: int) -> str:
     return f"{pid}.{started(pid)}"
 
 
+def namespace() -> str:
+    """Return what names this process's PID namespace."""
+    return str(Path("/proc/self/ns/pid").readlink())
+
+
 def marked_environment() -> dict[str, str]:
     """Return the environment in which this server starts bubblewrap."""
-    return {_MARK: identity(os.getpid())}
+    return {_MARK: f"{namespace()}/{identity(os.getpid())}"}
 
 
 def marked() -> Iterator[tuple[int, str]]:
-    """Yield (pid, identity of its server) of every bubblewrap process that a server of ours started and that we may look at."""
+    """Yield (pid, identity of its server) of every bubblewrap process that a server in this PID namespace started and that we may look at."""
+    here = namespace()
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             with contextlib.suppress(OSError):  # gone, or somebody else's
                 for item in (folder / "environ").read_bytes().split(b"\0"):
-                    key, _, value = item.partition(b"=")
-                    if key == _MARK.encode():
-                        yield int(folder.name), value.decode(errors="replace")
+                    key, _, value = item.decode(errors="replace").partition("=")
+                    there, _, server = value.partition("/")
+                    if key == _MARK and there == here:
+                        yield int(folder.name), server
 
 
 def end_orphans() -> int:

@@ -38,8 +38,11 @@ def make_app(socket_path: SocketPath, *, name: str = "supervisor") -> typer.Type
     return app
 
 
-def add_verbs(app: typer.Typer, socket_path: SocketPath) -> None:
-    """Add the operator's verbs to an application that has others as well."""
+def add_verbs(app: typer.Typer, socket_path: SocketPath, everywhere: Callable[[Output], None] | None = None) -> None:
+    """Add the operator's verbs to an application that has others as well.
+
+    `everywhere` shows every process of a cluster, for `status --all`: how they are found is the application's.
+    """
 
     @app.command()
     def status(
@@ -47,9 +50,16 @@ def add_verbs(app: typer.Typer, socket_path: SocketPath) -> None:
         watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep showing it until Ctrl-C.")] = False,
         interval: Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds between two looks.")] = 1.0,
         events: Annotated[int, typer.Option(min=0, max=32, help="How many of the last events to show.")] = 8,
+        all_: Annotated[bool, typer.Option("--all", help="Every process of the cluster, a line each.")] = False,
     ) -> None:
         """Show the tree: what each actor does, its mailbox, its restarts, and what happened lately."""
-        if watch:
+        if all_:
+            if everywhere is None or watch:
+                raise typer.BadParameter(
+                    "--all shows once, and only where processes know of each other", param_hint="--all"
+                )
+            everywhere(output)
+        elif watch:
             _watch(socket_path, output, interval, events)
         else:
             _show(_ask(socket_path, output, "status"), output, events)

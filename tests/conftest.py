@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Generator
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import trio
+import trustme
 
 from actors.core.actor import Core, CoreService
+from chaos.engines import Engine, Missing, Postgres, RabbitMq, Redis
 from contracts.messages import Request
-from contracts.ports import Meter
+from contracts.ports import Database, Meter
 from edge.memory_broker import MemoryBroker
 from edge.memory_redis import MemoryRedis
 from edge.migrations import load_migrations, migrate
 from edge.rpc import LocalRpc
 from edge.sqlite import SqliteDatabase
 from supervisor import Actor, Mailbox, Overflow, Supervisor, Tree
+from tests.postgres import opened_postgres
 
-MIGRATIONS = load_migrations(Path(__file__).parent.parent / "contracts" / "sql", "sqlite")
+SQL = Path(__file__).parent.parent / "contracts" / "sql"
+MIGRATIONS = load_migrations(SQL, "sqlite")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--database",
+        choices=("sqlite", "postgres"),
+        default="sqlite",
+        help="what stands behind the actors' tests (some modules run on both anyway)",
+    )
 
 
 @pytest.hookimpl(wrapper=True)
@@ -82,7 +98,13 @@ def broker() -> MemoryBroker:
 
 
 @pytest.fixture
-async def database(clock: Clock) -> AsyncIterator[SqliteDatabase]:
+async def database(request: pytest.FixtureRequest, clock: Clock) -> AsyncIterator[Database]:
+    """A database with the schema: SQLite in memory, or what the test's module or ``--database`` asks for."""
+    if getattr(request, "param", request.config.getoption("database")) == "postgres":
+        async with opened_postgres(request.getfixturevalue("postgres_engine").url) as networked:
+            await migrate(networked, load_migrations(SQL, "postgres"), clock)
+            yield networked
+        return
     async with SqliteDatabase(":memory:") as opened:
         await migrate(opened, MIGRATIONS, clock)
         yield opened
@@ -95,7 +117,7 @@ def rpc() -> LocalRpc:
 
 @pytest.fixture
 async def core(
-    database: SqliteDatabase, clock: Clock, rng: random.Random, rpc: LocalRpc, nursery: trio.Nursery
+    database: Database, clock: Clock, rng: random.Random, rpc: LocalRpc, nursery: trio.Nursery
 ) -> AsyncIterator[LocalRpc]:
     """The rpc with the real core behind it, on a tree of its own."""
     mailbox: Mailbox[Request[Any]] = Mailbox("core", 1024, Overflow.REFUSE)
@@ -105,3 +127,62 @@ async def core(
     async with rpc.serve("core", CoreService(database, mailbox.address)):
         yield rpc
     await tree.shutdown()
+
+
+# ---- real engines: one of each for the whole session, private, on free ports -----------------------------------------
+
+E = TypeVar("E", bound=Engine)
+
+
+@pytest.fixture(scope="session")
+def engines_folder() -> Iterator[Path]:
+    """A folder that the engines' own users may enter, which pytest's are not."""
+    folder = Path(tempfile.mkdtemp(prefix="codewarz-engines-"))
+    folder.chmod(0o711)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def certificates(engines_folder: Path) -> Path:
+    """A folder with an authority of our own (``ca.pem``), and a certificate of it (``cert.pem``, ``key.pem``) for the loopback address."""
+    folder = engines_folder / "certificates"
+    folder.mkdir()
+    authority = trustme.CA()
+    certificate = authority.issue_cert("localhost", "127.0.0.1")
+    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+    certificate.private_key_pem.write_to_path(str(folder / "key.pem"))
+    (folder / "cert.pem").write_bytes(b"".join(each.bytes() for each in certificate.cert_chain_pems))
+    return folder
+
+
+@contextmanager
+def _running(engine: E) -> Iterator[E]:
+    try:
+        engine.start()
+    except Missing as error:
+        pytest.skip(str(error))
+    try:
+        yield engine
+    finally:
+        engine.end()
+
+
+@pytest.fixture(scope="session")
+def postgres_engine(engines_folder: Path) -> Iterator[Postgres]:
+    engine = Postgres(engines_folder / "postgres")
+    engine.is_durable = False
+    with _running(engine):
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def redis_engine(engines_folder: Path) -> Iterator[Redis]:
+    with _running(Redis(engines_folder / "redis")) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_engine(engines_folder: Path) -> Iterator[RabbitMq]:
+    with _running(RabbitMq(engines_folder / "rabbitmq")) as engine:
+        yield engine

@@ -1,20 +1,25 @@
 """The core actor: drains its mailbox and commits what it found as one transaction (group commit).
 
-A commit costs one fsync, and with the outbox's NOTIFY one global lock, whatever it contains; requests that wait together pay it once. Each request stands in a
-savepoint of its own, so one that fails undoes only itself. Nobody gets an answer before the commit.
+A commit costs one fsync, and with the outbox's NOTIFY one global lock, whatever it contains; requests that wait together pay it once. Submissions that follow
+one another are accepted together (``accepting``); any other request stands in a savepoint of its own, so one that fails undoes only itself. Nobody gets an
+answer before the commit.
+
+Another core may commit the same submission at the same moment. Then this transaction is undone, and in a new one each request has a savepoint of its own.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import structlog
 
 from actors.core import contests, people, problems, submissions
+from actors.core.accepting import Overtaken, accept
 from actors.core.desk import Desk
 from actors.service import MailboxService
 from contracts import messages
@@ -72,16 +77,11 @@ class Core:
             ctx.inbox.done()
 
     async def _commit(self, batch: list[Delivery[Request[Any]]]) -> None:
-        answers: list[tuple[Delivery[Request[Any]], Any]] = []
         try:
-            async with self.database.transaction() as tx:
-                desk = Desk(tx, self.clock.now_ms(), self.rng)
-                for delivery in batch:
-                    alone: AbstractAsyncContextManager[None] = tx.savepoint() if len(batch) > 1 else nullcontext()
-                    answers.append((delivery, await self._answer(desk, delivery.message, alone)))
-                if len(answers) == 1 and isinstance(answers[0][1], CodeWarzError):
-                    raise answers[0][1]  # alone in its transaction: undo it
-                # buggify at core.before_commit
+            try:
+                answers = await self._transact(batch, together=True)
+            except Overtaken:
+                answers = await self._transact(batch, together=False)
         except CodeWarzError as error:
             if len(batch) > 1:
                 _log.warning("commit_failed", requests=len(batch), error=error.detail)
@@ -89,13 +89,32 @@ class Core:
                 delivery.fail(error)
             return
         # buggify at core.committed
-        for delivery, answer in answers:
+        for delivery, answer in zip(batch, answers, strict=True):
             if isinstance(answer, CodeWarzError):
                 delivery.fail(answer)
             else:
                 delivery.reply(answer)
 
-    async def _answer(self, desk: Desk, request: Request[Any], alone: AbstractAsyncContextManager[None]) -> Any:
+    async def _transact(self, batch: list[Delivery[Request[Any]]], *, together: bool) -> list[Any]:
+        """Answer all in one transaction, in order. Raises Overtaken, with nothing done, when submissions were accepted ``together`` and one is known by now."""
+        answers: list[Any] = []
+        async with self.database.transaction() as tx:
+            desk = Desk(tx, self.clock.now_ms(), self.rng)
+            for requests in _runs([delivery.message for delivery in batch], together=together):
+                if len(requests) > 1:
+                    answers += await accept(desk, requests)
+                else:
+                    is_alone = together and len(batch) == 1
+                    alone: AbstractAsyncContextManager[None] = nullcontext() if is_alone else tx.savepoint()
+                    answers.append(await self._answer(desk, requests[0], alone, is_last_try=not together))
+            if len(answers) == 1 and isinstance(answers[0], CodeWarzError):
+                raise answers[0]  # alone in its transaction: undo it
+            # buggify at core.before_commit
+        return answers
+
+    async def _answer(
+        self, desk: Desk, request: Request[Any], alone: AbstractAsyncContextManager[None], *, is_last_try: bool
+    ) -> Any:
         handle = HANDLERS.get(type(request))
         if handle is None:
             return NotFound(f"core has no answer to {type(request).__name__}")
@@ -106,6 +125,21 @@ class Core:
             raise  # the database itself is in trouble: that concerns the whole batch
         except CodeWarzError as error:
             return error
+        except Overtaken:
+            if not is_last_try:
+                raise
+            return Unavailable(
+                "the same submission is being accepted elsewhere: try again in a moment", retry_after_s=1
+            )
+
+
+def _runs(requests: list[Request[Any]], *, together: bool) -> Iterator[list[Any]]:
+    """Yield the requests in their order: submissions that follow one another together, everything else alone."""
+    for is_submit, several in groupby(requests, key=lambda each: isinstance(each, messages.Submit)):
+        if is_submit and together:
+            yield list(several)
+        else:
+            yield from ([each] for each in several)
 
 
 class CoreService(MailboxService):

@@ -40,7 +40,7 @@ async def change_contest(desk: Desk, request: ChangeContest) -> None:
     settings = _checked(request.settings)
     changed = await desk.tx.execute(
         "UPDATE contests SET title = $1, description = $2, rules = $3, starts_at_ms = $4, ends_at_ms = $5, freezes_at_ms = $6, is_public = $7,"
-        " version = version + 1 WHERE id = $8 AND ($9 IS NULL OR version = $9)",
+        " version = version + 1 WHERE id = $8 AND (version = $9 OR $9 IS NULL)",
         *_values(settings),
         request.contest_id,
         request.version,

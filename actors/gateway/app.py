@@ -16,9 +16,10 @@ from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import MapAdapter
 
-from actors.gateway import health, openapi, problem_details
+from actors.gateway import correlation, health, openapi, problem_details
 from actors.gateway.addresses import client_address
 from actors.gateway.bodies import BoundedBody, BoundedRequest
+from actors.gateway.correlation import correlation_id
 from actors.gateway.dispatch import Dispatcher
 from actors.gateway.identity import ACCESS_COOKIE, NOBODY, Doorkeeper, Keys
 from actors.gateway.pages.render import error_page
@@ -27,9 +28,7 @@ from actors.gateway.routing import Route
 from actors.gateway.services import Services
 from actors.gateway.table import API_PREFIX, ROUTES
 from contracts.errors import CodeWarzError, Malformed
-from contracts.ids import make_id
 
-CORRELATION_HEADER = "x-correlation-id"
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; form-action 'self';"
     " base-uri 'none'; frame-ancestors 'none'"
@@ -45,7 +44,6 @@ SECURITY_HEADERS = {
 _PROGRAMS = (API_PREFIX + "/", "/health/", "/metrics")  # answered with problem details; everything else is a page
 _NAMELESS = ("/static/", "/health/", "/metrics")  # nobody needs to be known there
 _METHODS = frozenset({"GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS"})
-_CORRELATION_ID = re.compile(r"[0-9A-Za-z._:-]{1,128}\Z")
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Za-z._-]{1,253})(:[0-9]{1,5})?\Z")
 
 _log = structlog.get_logger("gateway")
@@ -76,7 +74,7 @@ def make_app(services: Services) -> QuartTrio:
     for route in ROUTES:
         _add(app, route, dispatcher)
     app.register_blueprint(openapi.make_blueprint(services))
-    app.register_blueprint(health.make_blueprint(services))
+    app.register_blueprint(health.make_blueprint(services.monitored))
     app.register_blueprint(make_pages(services))
     _surround(app, services, keys)
     _map_errors(app, services)
@@ -112,7 +110,7 @@ def _surround(app: QuartTrio, services: Services, keys: Keys) -> None:
         peer = (request.scope.get("client") or ("unknown", 0))[0]
         forwarded_for = ",".join(request.headers.getlist("X-Forwarded-For"))
         g.address = client_address(peer, forwarded_for, services.proxies)
-        structlog.contextvars.bind_contextvars(correlation_id=correlation_id(services))
+        structlog.contextvars.bind_contextvars(correlation_id=correlation_id(services.clock, services.rng))
         if request.headers.get("Host") is not None and _HOST.match(request.headers["Host"]) is None:
             raise Malformed("The Host header is not a host name.")
         if not request.path.startswith(_NAMELESS):
@@ -122,7 +120,7 @@ def _surround(app: QuartTrio, services: Services, keys: Keys) -> None:
 
     @app.after_request
     async def close_door(response: Response) -> Response:
-        response.headers[CORRELATION_HEADER] = correlation_id(services)
+        response.headers[correlation.HEADER] = correlation_id(services.clock, services.rng)
         for name, value in SECURITY_HEADERS.items():
             response.headers.setdefault(name, value)
         if services.is_secure_cookie:
@@ -133,14 +131,6 @@ def _surround(app: QuartTrio, services: Services, keys: Keys) -> None:
         if response.status_code >= 400:
             await cast("BoundedBody", request.body).linger_if_sending()
         return response
-
-
-def correlation_id(services: Services) -> str:
-    """Return this request's correlation id: the caller's when it is valid, else a new one."""
-    if "correlation_id" not in g:
-        given = request.headers.get(CORRELATION_HEADER, "")
-        g.correlation_id = given if _CORRELATION_ID.match(given) else make_id(services.clock.now_ms(), services.rng)
-    return cast("str", g.correlation_id)
 
 
 def _measure(services: Services, response: Response) -> None:
@@ -173,19 +163,19 @@ def _map_errors(app: QuartTrio, services: Services) -> None:
             headers["Retry-After"] = problem_details.whole_seconds(wait_s)
         if error.status == 401:
             headers["WWW-Authenticate"] = 'Bearer realm="codewarz"'
-        return await show(problem_details.of_error(error, correlation_id(services)), headers)
+        return await show(problem_details.of_error(error, correlation_id(services.clock, services.rng)), headers)
 
     @app.errorhandler(HTTPException)
     async def frameworks(error: HTTPException) -> Response:
         if error.code is None or error.code < 400:
             return cast("Response", error.get_response())
         headers = {name: value for name, value in error.get_headers() if name == "Allow"}
-        return await show(problem_details.of_http(error, correlation_id(services)), headers)
+        return await show(problem_details.of_http(error, correlation_id(services.clock, services.rng)), headers)
 
     @app.errorhandler(Exception)
     async def bug(error: Exception) -> Response:
         _log.error("bug", path=request.path, exc_info=error)
-        return await show(problem_details.of_error(CodeWarzError(""), correlation_id(services)), {})
+        return await show(problem_details.of_error(CodeWarzError(""), correlation_id(services.clock, services.rng)), {})
 
 
 def registered_api_routes(app: QuartTrio) -> set[tuple[str, str]]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+
 import msgspec
 import trio
 from quart import Blueprint, Response, g, request
 
 from actors.gateway.addresses import is_direct_and_local
-from actors.gateway.services import Services
 from contracts.errors import CodeWarzError, Forbidden
+from contracts.ports import Database, Redis, WallClock
 
 PROBE_TIMEOUT_S = 2.0
 BREAKERS_KEY = "circuit-breakers"
@@ -49,55 +53,76 @@ class Breakers(msgspec.Struct, frozen=True):
     items: list[Breaker]
 
 
-def make_blueprint(services: Services) -> Blueprint:
-    """Return the routes beside the API."""
+@dataclass(frozen=True)
+class Monitored:
+    """What is looked at: a process's tree, its measurements, and the neighbours that it has."""
+
+    is_ready: Callable[[], bool]  # whether the supervisor tree has started
+    render_metrics: Callable[[], bytes]
+    clock: WallClock
+    database: Database | None = None
+    redis: Redis | None = None
+    version: str = "0"
+    is_metrics_public: bool = False  # otherwise /metrics answers the loopback address only
+
+
+def make_blueprint(what: Monitored) -> Blueprint:
+    """Return the routes beside the API. Those of a neighbour that this process has not are not there."""
     blueprint = Blueprint("health", __name__)
+    _add_probes(blueprint, what)
+    if what.database is not None:
+        _add_outbox(blueprint, what.database, what.clock)
+    if what.redis is not None:
+        _add_breakers(blueprint, what.redis)
+    return blueprint
+
+
+def _add_probes(blueprint: Blueprint, what: Monitored) -> None:
 
     @blueprint.get("/health/live")
     async def live() -> Response:
-        return _json(Live("ok", services.version))
+        return _json(Live("ok", what.version))
 
     @blueprint.get("/health/ready")
     async def ready() -> Response:
-        checks = await _checks(services)
+        checks = await _checks(what)
         is_ready = all(text == "ok" for text in checks.values())
         return _json(Ready("ok" if is_ready else "not ready", checks), 200 if is_ready else 503)
 
+    @blueprint.get("/metrics")
+    async def metrics() -> Response:
+        if not (what.is_metrics_public or is_direct_and_local(g.address, request.headers)):
+            raise Forbidden("Metrics are answered on the loopback address only; a setting opens them.")
+        return Response(what.render_metrics(), content_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _add_outbox(blueprint: Blueprint, database: Database, clock: WallClock) -> None:
     @blueprint.get("/health/outbox")
     async def outbox() -> Response:
-        row = await services.database.fetch_one(
+        row = await database.fetch_one(
             "SELECT COUNT(CASE WHEN parked_at_ms IS NULL THEN 1 END) AS waiting, COUNT(parked_at_ms) AS parked,"
             " MIN(CASE WHEN parked_at_ms IS NULL THEN created_at_ms END) AS oldest FROM outbox_messages WHERE sent_at_ms IS NULL"
         )
         assert row is not None
-        oldest_ms = 0 if row["oldest"] is None else max(0, services.clock.now_ms() - row["oldest"])
+        oldest_ms = 0 if row["oldest"] is None else max(0, clock.now_ms() - row["oldest"])
         return _json(OutboxHealth(row["waiting"], row["parked"], oldest_ms))
 
+
+def _add_breakers(blueprint: Blueprint, redis: Redis) -> None:
     @blueprint.get("/health/circuit-breakers")
     async def breakers() -> Response:
-        pairs = await services.redis.call("HGETALL", BREAKERS_KEY)
+        pairs = await redis.call("HGETALL", BREAKERS_KEY)
         named = zip(pairs[::2], pairs[1::2], strict=True)
         return _json(Breakers([Breaker(name.decode(), state.decode()) for name, state in sorted(named)]))
 
-    @blueprint.get("/metrics")
-    async def metrics() -> Response:
-        if not (services.is_metrics_public or is_direct_and_local(g.address, request.headers)):
-            raise Forbidden("Metrics are answered on the loopback address only; a setting opens them.")
-        return Response(services.render_metrics(), content_type="text/plain; version=0.0.4; charset=utf-8")
 
-    return blueprint
+async def _checks(what: Monitored) -> dict[str, str]:
+    checks = {"tree": "ok" if what.is_ready() else "not started yet"}
 
-
-async def _checks(services: Services) -> dict[str, str]:
-    checks = {"tree": "ok" if services.is_ready() else "not started yet"}
-
-    async def check(name: str) -> None:
+    async def check(name: str, look: Callable[[], Awaitable[object]]) -> None:
         try:
             with trio.fail_after(PROBE_TIMEOUT_S):
-                if name == "database":
-                    await services.database.fetch_one("SELECT 1 AS one")
-                else:
-                    await services.redis.call("PING")
+                await look()
             checks[name] = "ok"
         except trio.TooSlowError:
             checks[name] = f"no answer within {PROBE_TIMEOUT_S:g} s"
@@ -105,8 +130,12 @@ async def _checks(services: Services) -> dict[str, str]:
             checks[name] = error.detail
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(check, "database", name="check database")
-        nursery.start_soon(check, "redis", name="check redis")
+        if what.database is not None:
+            nursery.start_soon(
+                check, "database", partial(what.database.fetch_one, "SELECT 1 AS one"), name="check database"
+            )
+        if what.redis is not None:
+            nursery.start_soon(check, "redis", partial(what.redis.call, "PING"), name="check redis")
     return dict(sorted(checks.items()))
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from actors.boards import Boards
 from actors.gateway.addresses import Network
+from actors.gateway.health import Monitored
 from actors.gateway.limits import Limiter, Rule
 from actors.gateway.sse import Hub
 from contracts.ports import Database, Meter, Passwords, Redis, Rpc, WallClock
@@ -61,6 +62,19 @@ class Services:
     def __post_init__(self) -> None:
         if len(self.secret) < 32:
             raise ValueError(f"the gateway's secret needs at least 32 bytes, this one has {len(self.secret)}")
+
+    @property
+    def monitored(self) -> Monitored:
+        """What health and metrics look at."""
+        return Monitored(
+            is_ready=self.is_ready,
+            render_metrics=self.render_metrics,
+            clock=self.clock,
+            database=self.database,
+            redis=self.redis,
+            version=self.version,
+            is_metrics_public=self.is_metrics_public,
+        )
 
     @property
     def boards(self) -> Boards:

@@ -245,7 +245,7 @@ class Machine:
             roles=frozenset({self.role}),
             edges=(Edge("database", self._hold(database.NAME)),),
             sandboxes=self.judging.run,
-            gateway=gateway,
+            web=gateway,
             tell=world.say_nothing,
             node=self.name,
         )

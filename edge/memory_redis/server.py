@@ -8,13 +8,14 @@ from contextlib import asynccontextmanager
 import trio
 
 from contracts import ports
-from contracts.errors import EdgeLost, Invalid
+from contracts.errors import EdgeLost
 from contracts.ports import RedisReply, RedisValue, WallClock
 from edge.memory_redis import containers, keys, streams, strings, zsets
 from edge.memory_redis.keyspace import KEYS_MAX, Keyspace, Words, wrong_arity
 from edge.memory_redis.pubsub import BUFFER_MAX, PubSub, Subscriber
 from edge.memory_redis.script import Scripts
 from edge.redis_error import RedisError
+from edge.redis_words import encoded
 
 COMMANDS = {**strings.COMMANDS, **containers.COMMANDS, **zsets.COMMANDS, **streams.COMMANDS, **keys.COMMANDS}
 
@@ -117,17 +118,3 @@ class MemoryRedis:
         if words[0].upper() not in COMMANDS:
             raise RedisError("ERR Unknown Redis command called from script")
         return self._execute(words)
-
-
-def encoded(word: RedisValue) -> bytes:
-    """Write a word as it goes over the wire."""
-    if isinstance(word, bytes):
-        return word
-    if isinstance(word, str):
-        try:
-            return word.encode()
-        except UnicodeEncodeError as exc:
-            raise Invalid("a text holds half a surrogate pair, which is not a character") from exc
-    if isinstance(word, bool) or not isinstance(word, int | float):
-        raise TypeError(f"Redis takes text, bytes and numbers, not {type(word).__name__}")
-    return b"%d" % word if isinstance(word, int) else repr(word).encode()

@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from actors.core import submissions
+from actors.core.accepting import Overtaken
 from actors.core.actor import Core, CoreService
 from actors.core.people import API_TOKENS_MOST
 from contracts.errors import (
@@ -22,6 +23,7 @@ from contracts.errors import (
     Unavailable,
 )
 from contracts.messages import (
+    Accepted,
     ChangeContest,
     ContestSettings,
     CreateApiToken,
@@ -114,6 +116,30 @@ async def test_one_idempotency_key_makes_one_submission_even_from_two_clients_at
     assert sorted(reply.replayed for reply in replies) == [False, True, True]
     with pytest.raises(Invalid, match="another body"):
         await core.call("core", submission(9, idempotency_key="k", body_hash="other"), timeout=1)
+
+
+async def test_submissions_that_another_core_overtook_are_looked_at_again_one_by_one(
+    core: Rpc, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await scenes.running_contest(core, clock)
+    first = await core.call("core", submission(1, idempotency_key="k", body_hash="h"), timeout=1)
+
+    async def overtaken(desk: object, requests: object) -> None:
+        raise Overtaken
+
+    monkeypatch.setattr("actors.core.actor.accept", overtaken)
+    replies: dict[int, Accepted] = {}
+
+    async def send(number: int) -> None:
+        key = "k" if number == 2 else None
+        request = submission(number, idempotency_key=key, body_hash="h")
+        replies[number] = await core.call("core", request, timeout=5)
+
+    async with trio.open_nursery() as nursery:
+        for number in (2, 3, 4):
+            nursery.start_soon(send, number)
+    assert replies[2] == Accepted(submission_id=first.submission_id, replayed=True)
+    assert [replies[3].submission_id, replies[4].submission_id] == ["s3", "s4"]
 
 
 async def test_nobody_submits_before_the_start_or_after_the_end(core: Rpc, clock: Clock) -> None:

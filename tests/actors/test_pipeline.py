@@ -190,7 +190,7 @@ async def house(database: Database, clock: Clock, rng: random.Random, meter: Met
         with_,
         edges=(Edge("database", idle),),
         sandboxes=idle,
-        gateway=(Actor("http", idle),),
+        web=(Actor("http", idle),),
         tell=print,
     )
     tree = Tree(spec, rng=rng, wall_clock=lambda: clock.now_ms() / 1000)

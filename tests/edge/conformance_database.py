@@ -260,6 +260,28 @@ async def test_a_cancelled_wait_for_a_turn_disturbs_nobody(people: Database) -> 
     assert (await names(people))[-1] == "Cyd"
 
 
+async def test_a_failed_statement_spoils_its_transaction(database: Database) -> None:
+    await database.execute("CREATE TABLE t (x INTEGER UNIQUE)")
+    with pytest.raises(RuntimeError, match="savepoint"):
+        async with database.transaction() as tx:
+            await tx.execute("INSERT INTO t VALUES (1)")
+            with pytest.raises(Exception, match="exists already"):
+                await tx.execute("INSERT INTO t VALUES (1)")
+    assert await database.fetch("SELECT x FROM t") == []
+
+
+async def test_a_transaction_is_over_after_its_block(database: Database) -> None:
+    async with database.transaction() as tx:
+        pass
+    with pytest.raises(RuntimeError, match="over"):
+        await tx.fetch("SELECT 1")
+
+
+async def test_a_wrong_number_of_parameters_is_refused(database: Database) -> None:
+    with pytest.raises(TypeError, match="takes 1 parameters and was given 2"):
+        await database.fetch("SELECT $1", 1, 2)
+
+
 # ---- notifications ---------------------------------------------------------------------------------------------------
 
 
@@ -273,13 +295,14 @@ async def test_a_commit_wakes_the_listener(people: Database) -> None:
         assert await is_quiet(wakeups)
 
 
-async def test_many_notifications_become_one(people: Database) -> None:
+async def test_many_notifications_become_few(people: Database) -> None:
     async with people.listen("house") as wakeups:
-        for _ in range(3):
+        for _ in range(50):
             await people.fetch("SELECT pg_notify('house', '')")
-        with trio.fail_after(5):
-            await wakeups.wait()
-        assert await is_quiet(wakeups)
+        woken = 0
+        while not await is_quiet(wakeups):
+            woken += 1
+        assert 1 <= woken <= 5  # one, unless a server's last ones are still on their way when the first is received
 
 
 async def test_a_rollback_wakes_nobody(people: Database) -> None:

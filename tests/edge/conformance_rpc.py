@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from contracts.errors import CodeWarzError, DeadlineExceeded, NotFound, Unavailable
-from contracts.messages import GetProblem, ProblemBlob, Request
+from contracts.messages import BuildBoard, GetProblem, ProblemBlob, Request
 from contracts.ports import Rpc
 
 ASK = GetProblem(problem_id="p", version=3)
@@ -38,7 +38,7 @@ async def test_the_services_error_is_the_callers(rpc: Rpc) -> None:
 async def test_nobody_serving_is_unavailable(rpc: Rpc) -> None:
     async with rpc.serve("core", answer):
         with pytest.raises(Unavailable):
-            await rpc.call("leaderboard", ASK, timeout=5)
+            await rpc.call("leaderboard", BuildBoard(contest_id="c"), timeout=5)
     with pytest.raises(Unavailable):
         await rpc.call("core", ASK, timeout=5)
 

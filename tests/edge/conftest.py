@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import shutil
-import socket
-import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import trio
 from trio.testing import MockClock
 
+from chaos.engines import Redis as RedisEngine
+from chaos.engines.engine import free_port
 from contracts.ports import Broker, Database, Redis, Rpc
+from edge.aio import AsyncioLoop
 from edge.memory_broker import MemoryBroker
 from edge.memory_redis import MemoryRedis
+from edge.redis import ServerRedis
 from edge.rpc import LocalRpc
+from edge.rpc.grpc import GrpcRpc
 from edge.sqlite import open_database
 
 pytest.register_assert_rewrite(
@@ -25,7 +27,7 @@ pytest.register_assert_rewrite(
     "tests.edge.conformance_redis",
     "tests.edge.conformance_rpc",
 )
-from tests.edge.resp import RespRedis  # noqa: E402 - after the registration
+from tests.postgres import opened_postgres  # noqa: E402 - after the registration
 
 WALL_MS = 1_700_000_000_123
 
@@ -58,8 +60,12 @@ def wall() -> FixedWall:
     return FixedWall()
 
 
-@pytest.fixture(params=["sqlite-memory", "sqlite-file"])
+@pytest.fixture(params=["sqlite-memory", "sqlite-file", "postgres"])
 async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
+    if request.param == "postgres":
+        async with opened_postgres(request.getfixturevalue("postgres_engine").url) as empty:
+            yield empty
+        return
     url = "sqlite://:memory:" if request.param == "sqlite-memory" else f"sqlite:///{tmp_path}/test.db"
     async with open_database(url, synchronous="NORMAL") as opened:
         yield opened
@@ -70,47 +76,15 @@ def broker(request: pytest.FixtureRequest) -> Broker:
     return MemoryBroker()
 
 
-@pytest.fixture(params=["local"])
-def rpc(request: pytest.FixtureRequest) -> Rpc:
-    return LocalRpc()
-
-
-@pytest.fixture(scope="session")
-def redis_socket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A private Redis server on a socket of its own, without a port and without files."""
-    binary = shutil.which("redis-server")
-    if binary is None:
-        pytest.skip("no redis-server on this machine: install it to compare with the real one")
-    path = tmp_path_factory.mktemp("redis") / "s"
-    server = subprocess.Popen(
-        [
-            binary,
-            "--port",
-            "0",
-            "--unixsocket",
-            str(path),
-            "--save",
-            "",
-            "--appendonly",
-            "no",
-            "--dir",
-            str(path.parent),
-        ],
-        stdout=subprocess.DEVNULL,
-    )
-    try:
-        deadline = time.monotonic() + 10
-        while True:
-            with socket.socket(socket.AF_UNIX) as probe:
-                if probe.connect_ex(str(path)) == 0:
-                    break
-            assert server.poll() is None, "redis-server ended at its start"
-            assert time.monotonic() < deadline, "redis-server did not listen within 10 s"
-            time.sleep(0.01)  # outside Trio, once per session
-        yield path
-    finally:
-        server.terminate()
-        server.wait()
+@pytest.fixture(params=["local", "grpc"])
+async def rpc(request: pytest.FixtureRequest) -> AsyncIterator[Rpc]:
+    if request.param == "local":
+        yield LocalRpc()
+        return
+    port = free_port()
+    services = "&".join(f"{name}=127.0.0.1:{port}" for name in ("core", "leaderboard", "judge"))
+    async with AsyncioLoop() as aio, GrpcRpc(f"grpc://127.0.0.1:{port}?{services}", aio) as opened:
+        yield opened
 
 
 @pytest.fixture(params=["memory", "server"])
@@ -129,6 +103,8 @@ async def redis(redis_variant: str, request: pytest.FixtureRequest, wall: FixedW
     if redis_variant == "memory":
         yield MemoryRedis(wall)
         return
-    async with RespRedis(request.getfixturevalue("redis_socket")) as connected:
+    engine: RedisEngine = request.getfixturevalue("redis_engine")
+    async with AsyncioLoop() as aio, ServerRedis(engine.url, aio) as connected:
         await connected.call("FLUSHALL")
+        await connected.call("SCRIPT", "FLUSH")
         yield connected

@@ -1,126 +1,47 @@
-"""Just enough of a RESP2 client to hold a real Redis server against the ``Redis`` port. For tests only."""
+"""A blocking client, for tests that compare with a real server or tease one behind an edge's back. Its own commands, no edge of ours, and errors are values."""
 
 from __future__ import annotations
 
-import socket
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
-import trio
+from redis._parsers import _RESP2Parser
+from redis.connection import Connection
 
-from contracts import ports
+from chaos.engines import Redis
 from contracts.ports import RedisReply, RedisValue
-from edge.memory_redis.server import encoded
 from edge.redis_error import RedisError
+from edge.redis_words import packed
 
 
-def packed(words: Sequence[RedisValue]) -> bytes:
-    parts = [b"*%d\r\n" % len(words)]
-    for word in map(encoded, words):
-        parts += [b"$%d\r\n" % len(word), word, b"\r\n"]
-    return b"".join(parts)
+class _Parser(_RESP2Parser):
+    @classmethod
+    def parse_error(cls, response: str) -> RedisError:
+        return RedisError(response)
 
 
 class BlockingClient:
-    """One connection; errors are returned, not raised."""
+    """One connection to a private server."""
 
-    def __init__(self, path: Path) -> None:
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.connect(str(path))
-        self.file: BinaryIO = self.socket.makefile("rb")
+    def __init__(self, engine: Redis) -> None:
+        made: Any = Connection  # its types say nothing
+        self.connection = made(
+            host="127.0.0.1", port=engine.port, protocol=2, parser_class=_Parser, socket_timeout=30, driver_info=None
+        )
+        assert self.call("AUTH", engine.password) == b"OK"
 
-    def call(self, *words: RedisValue) -> Any:
-        self.socket.sendall(packed(words))
-        return self.read()
-
-    def read(self) -> Any:
-        line = self.file.readline()
-        assert line.endswith(b"\r\n"), "the server closed the connection"
-        kind, rest = line[:1], line[1:-2]
-        if kind == b"+":
-            return rest
-        if kind == b"-":
-            return RedisError(rest.decode("utf-8", "replace"))
-        if kind == b":":
-            return int(rest)
-        length = int(rest)
-        if length < 0:
-            return None
-        if kind == b"$":
-            return self.file.read(length + 2)[:-2]
-        return [self.read() for _ in range(length)]
-
-    def close(self) -> None:
-        self.file.close()
-        self.socket.close()
-
-
-class RespRedis:
-    """The ``Redis`` port over a real server."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    async def __aenter__(self) -> Self:
-        self.client = BlockingClient(self.path)
+    def __enter__(self) -> Self:
         return self
 
-    async def __aexit__(
+    def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.client.close()
+        self.connection.disconnect()
 
-    async def call(self, *words: RedisValue) -> RedisReply:
-        return (await self.pipeline([words]))[0]
+    def call(self, *words: RedisValue) -> RedisReply:
+        self.send(*words)
+        return self.connection.read_response()
 
-    async def pipeline(self, commands: Sequence[Sequence[RedisValue]]) -> list[RedisReply]:
-        await trio.lowlevel.checkpoint()
-        self.client.socket.sendall(b"".join(map(packed, commands)))
-        replies = [self.client.read() for _ in commands]
-        for reply in replies:
-            if isinstance(reply, RedisError):
-                raise reply
-        return replies
-
-    async def script(self, lua: str, keys: Sequence[str], arguments: Sequence[RedisValue]) -> RedisReply:
-        return await self.call("EVAL", lua, len(keys), *keys, *arguments)
-
-    @asynccontextmanager
-    async def subscribe(self, *channels: str) -> AsyncIterator[ports.Subscription]:
-        stream = await trio.open_unix_socket(str(self.path))
-        async with stream:
-            subscription = _Subscription(stream)
-            for name in channels:
-                await stream.send_all(packed(["PSUBSCRIBE" if name.endswith("*") else "SUBSCRIBE", name]))
-            for _ in channels:
-                await subscription.frame()
-            yield subscription
-
-
-class _Subscription:
-    def __init__(self, stream: trio.SocketStream) -> None:
-        self.stream = stream
-        self.buffer = b""
-
-    async def line(self) -> bytes:
-        while b"\r\n" not in self.buffer:
-            self.buffer += await self.stream.receive_some()
-        line, _, self.buffer = self.buffer.partition(b"\r\n")
-        return line
-
-    async def frame(self) -> list[bytes]:
-        words = []
-        for _ in range(int((await self.line())[1:])):
-            head = await self.line()
-            words.append(await self.line() if head[:1] == b"$" else head)
-        return words
-
-    def __aiter__(self) -> AsyncIterator[tuple[str, bytes]]:
-        return self
-
-    async def __anext__(self) -> tuple[str, bytes]:
-        *_, channel, payload = await self.frame()
-        return channel.decode(), payload
+    def send(self, *words: RedisValue) -> None:
+        """Send a command of which nobody awaits the reply."""
+        self.connection.send_packed_command([packed(words)], check_health=False)

@@ -39,6 +39,7 @@ async def test_a_commit_is_synced_and_the_file_is_private(tmp_path: Path) -> Non
         assert await database.fetch("SELECT x FROM t") == []
 
 
+@pytest.mark.parametrize("database", ["sqlite-memory", "sqlite-file"], indirect=True)
 async def test_writers_take_turns_in_order_of_arrival(database: Database) -> None:
     await database.execute("CREATE TABLE t (x INTEGER)")
 
@@ -98,28 +99,7 @@ async def test_an_interrupted_write_spoils_its_transaction_and_nothing_else(tmp_
         assert await one(database, "SELECT x FROM t") == 2
 
 
-async def test_a_failed_statement_spoils_its_transaction(database: Database) -> None:
-    await database.execute("CREATE TABLE t (x INTEGER UNIQUE)")
-    with pytest.raises(RuntimeError, match="savepoint"):
-        async with database.transaction() as tx:
-            await tx.execute("INSERT INTO t VALUES (1)")
-            with pytest.raises(Exception, match="exists already"):
-                await tx.execute("INSERT INTO t VALUES (1)")
-    assert await database.fetch("SELECT x FROM t") == []
-
-
-async def test_a_transaction_is_over_after_its_block(database: Database) -> None:
-    async with database.transaction() as tx:
-        pass
-    with pytest.raises(RuntimeError, match="over"):
-        await tx.fetch("SELECT 1")
-
-
-async def test_a_wrong_number_of_parameters_is_refused(database: Database) -> None:
-    with pytest.raises(TypeError, match="takes 1 parameters and was given 2"):
-        await database.fetch("SELECT $1", 1, 2)
-
-
+@pytest.mark.parametrize("database", ["sqlite-memory", "sqlite-file"], indirect=True)
 async def test_bad_sql_is_our_bug_and_says_so(database: Database) -> None:
     with pytest.raises(sqlite3.OperationalError, match="no such table"):
         await database.fetch("SELECT * FROM nowhere")

@@ -99,6 +99,16 @@ class SimulatedBroker:
         await self._link.there(f"get {queue}")
         return await self._engine.get(queue)
 
+    async def peek(self, queue: str, limit: int) -> list[BrokerMessage]:
+        """Show the first messages."""
+        await self._link.there(f"peek {queue}")
+        return await self._engine.peek(queue, limit)
+
+    async def purge(self, queue: str) -> int:
+        """Delete what is ready."""
+        await self._link.there(f"purge {queue}")
+        return await self._engine.purge(queue)
+
 
 class _Subject(msgspec.Struct):
     submission_id: str = ""

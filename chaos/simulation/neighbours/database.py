@@ -16,8 +16,9 @@ from chaos.simulation.world import Link, World
 from contracts import ports
 from contracts.errors import EdgeLost
 from contracts.ports import Row, Sql
+from edge.dialect import check_parameters
 from edge.sqlite import SqliteDatabase
-from edge.sqlite_connection import MEMORY, Connection, check_parameters
+from edge.sqlite_connection import MEMORY, Connection
 from edge.worker import InlineWorker
 
 NAME = "database"

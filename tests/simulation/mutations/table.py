@@ -435,7 +435,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         name="rebuilt_over_a_write",
         breaks="a rebuild replaces the board without looking whether somebody wrote to it since the log was read",
         by=("I4", "I5"),
-        patch=(Replace(LOAD, "if writes ~= ARGV[1] then return {0, 0} end\n", ""),),
+        patch=(Replace(LOAD, "if writes ~= ARGV[1] or not is_whole then", "if not is_whole then"),),
         caught_by=45,
     ),
 )

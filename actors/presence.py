@@ -1,0 +1,91 @@
+"""Who is in the cluster: each process tells the others what it is and how it is, through Redis. For ``codewarz status --all``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import trio
+
+from actors.patience import again_and_again
+from contracts.ports import Redis, WallClock
+from supervisor.context import Context
+from supervisor.status import TreeStatus
+
+KEY = "nodes"
+EVERY_S = 3.0
+SILENT_MS = 10_000  # three words missed: it is gone, stands still, or cannot reach Redis
+FORGOTTEN_MS = 3_600_000  # after that nobody asks any more what became of it
+
+
+class Node(msgspec.Struct, frozen=True, kw_only=True):
+    """One process, as it last said. ``troubles`` are sentences about what is not as it should be."""
+
+    name: str
+    roles: tuple[str, ...]
+    host: str
+    pid: int
+    url: str
+    started_at_ms: int
+    at_ms: int
+    state: str
+    actors: int
+    restarts: int
+    waiting: int
+    troubles: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Presence:
+    """Tells of this process every EVERY_S seconds; ``look`` returns how it is."""
+
+    redis: Redis
+    clock: WallClock
+    look: Callable[[], Node]
+
+    async def run(self, ctx: Context[None]) -> None:
+        """Tell until drained, and then that it has left."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(again_and_again, ctx, lambda: self._tell(ctx), "presence", name="presence")
+            await ctx.draining.wait()
+            nursery.cancel_scope.cancel()
+        await self.redis.call("HDEL", KEY, self.look().name)
+
+    async def _tell(self, ctx: Context[None]) -> None:
+        while True:
+            node = self.look()
+            await self.redis.call("HSET", KEY, node.name, msgspec.json.encode(node))
+            ctx.ready()
+            await trio.sleep(EVERY_S)
+
+
+def described(status: TreeStatus, *, now_ms: int, **identity: Any) -> Node:
+    """Return what a tree's status comes to, with what the process is (``name``, ``roles``, ``host``, ``pid``, ``url``, ``started_at_ms``)."""
+    working = [row for row in status.rows if row.kind in ("actor", "worker")]
+    troubles = [
+        f"{row.path} {row.state.replace('_', ' ')}" for row in status.rows if row.state in ("failed", "backing_off")
+    ]
+    troubles += [f"{row.path} makes no progress" for row in working if row.wedged]
+    troubles += [f"{row.path} would not stop" for row in working if row.stuck]
+    troubles += [f"{row.path} has set {len(row.quarantined)} messages aside" for row in working if row.quarantined]
+    return Node(
+        at_ms=now_ms,
+        state=status.state,
+        actors=len(working),
+        restarts=sum(row.restarts for row in working),
+        waiting=sum(row.mailbox.depth for row in status.rows if row.mailbox),
+        troubles=tuple(troubles),
+        **identity,
+    )
+
+
+async def nodes(redis: Redis, now_ms: int) -> list[Node]:
+    """Return every process that has told of itself within the last hour, by role and name; what is older is forgotten."""
+    pairs = await redis.call("HGETALL", KEY)
+    found = [msgspec.json.decode(value, type=Node) for value in pairs[1::2]]
+    old = [node.name for node in found if now_ms - node.at_ms > FORGOTTEN_MS]
+    if old:
+        await redis.call("HDEL", KEY, *old)
+    return sorted((node for node in found if node.name not in old), key=lambda node: (node.roles, node.name))

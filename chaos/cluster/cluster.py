@@ -1,0 +1,149 @@
+"""The cluster: engines first, then the processes, all at once; they wait for each other themselves."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from actors.system import Role
+from chaos.cluster.node import Node
+from chaos.engines import Engine, Postgres, RabbitMq, Redis
+from chaos.engines.engine import HOST, Child, free_port
+
+ADMIN_PASSWORD_BYTES = 9
+
+Route = Callable[[str, str, int], int]
+"""Through which port a process (by name) reaches a neighbour (by name) that listens on a port."""
+
+
+def direct(_process: str, _neighbour: str, port: int) -> int:
+    """No detour."""
+    return port
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How many processes of each role, and how many workers each judge has."""
+
+    gateways: int = 2
+    cores: int = 2
+    leaderboards: int = 2
+    judges: int = 2
+    workers: int = 2
+    is_durable: bool = True  # of PostgreSQL, and Redis' file
+
+    def names(self) -> list[tuple[str, Role]]:
+        """Return the processes in their order."""
+        many = {
+            Role.CORE: self.cores,
+            Role.LEADERBOARD: self.leaderboards,
+            Role.JUDGE: self.judges,
+            Role.GATEWAY: self.gateways,
+        }
+        return [(f"{role}-{number}", role) for role, count in many.items() for number in range(1, count + 1)]
+
+
+@dataclass
+class Cluster:
+    """Engines and processes below ``folder``, which everybody must be able to enter: servers run as users of their own. ``settings`` go to every process."""
+
+    folder: Path
+    shape: Shape = field(default_factory=Shape)
+    settings: Mapping[str, str] = field(default_factory=dict)
+    tls: Path | None = None  # certificates for the engines
+    route: Route = direct
+
+    def __post_init__(self) -> None:
+        self.admin_password = secrets.token_urlsafe(ADMIN_PASSWORD_BYTES)
+        self.postgres = Postgres(self.folder / "postgres", tls=self.tls)
+        self.redis = Redis(self.folder / "redis", tls=self.tls)
+        self.rabbitmq = RabbitMq(self.folder / "rabbitmq", tls=self.tls)
+        self.postgres.is_durable = self.redis.is_persistent = self.shape.is_durable
+        self._rpc_secret, self._secret = secrets.token_urlsafe(24), secrets.token_urlsafe(32)
+        names = self.shape.names()
+        self._rpc_ports = {name: free_port() for name, role in names if role is not Role.GATEWAY}
+        self.nodes = {name: self._node(name, role) for name, role in names}
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.end()
+
+    @property
+    def engines(self) -> dict[str, Engine]:
+        """The engines by the names of the neighbours that they are."""
+        return {"database": self.postgres, "redis": self.redis, "broker": self.rabbitmq}
+
+    def of(self, role: Role) -> list[Node]:
+        """Return the processes of a role."""
+        return [node for node in self.nodes.values() if role in node.roles]
+
+    def start(self, said: Callable[[str], None] = lambda _text: None) -> None:
+        """Start everything, and return when every process says that it can serve. What was started is ended when something cannot."""
+        try:
+            _together(self.engines.values(), said)
+            _together(self.nodes.values(), said)
+        except BaseException:
+            self.end()
+            raise
+
+    def end(self) -> None:
+        """End everything in good order: processes first, all at once."""
+        with ThreadPoolExecutor(len(self.nodes)) as pool:
+            list(pool.map(Child.end, self.nodes.values()))
+        with ThreadPoolExecutor(len(self.engines)) as pool:
+            list(pool.map(Child.end, self.engines.values()))
+
+    def exports(self) -> Iterator[str]:
+        """Yield the lines of a shell script after which ``codewarz`` verbs speak to this cluster."""
+        for name, value in self.urls("operator").items():
+            yield f"export CODEWARZ_{name}='{value}'"
+        yield f"export CODEWARZ_DATA='{self.folder / 'operator'}'"
+
+    def _node(self, name: str, role: Role) -> Node:
+        settings = {
+            **self.urls(name),
+            "SECRET": self._secret,
+            "WORKERS": str(self.shape.workers),
+            "ADMIN_PASSWORD": self.admin_password,
+            "LOG": "json",
+            **self.settings,
+        }
+        return Node(name, [role], self.folder / name, settings)
+
+    def urls(self, name: str) -> dict[str, str]:
+        """Return the URLs of a process's neighbours, by the detours that it is to take."""
+        found = {
+            setting: engine.url_at(self.route(name, neighbour, engine.port))
+            for setting, (neighbour, engine) in zip(("DATABASE", "REDIS", "BROKER"), self.engines.items(), strict=True)
+        }
+        asked: dict[str, list[str]] = {}
+        for other, port in self._rpc_ports.items():
+            role = other.rpartition("-")[0]
+            asked.setdefault(role, []).append(f"{HOST}:{self.route(name, other, port)}")
+        query = "&".join(f"{role}={','.join(addresses)}" for role, addresses in asked.items())
+        own = self._rpc_ports.get(name)
+        served = "" if own is None else f"{HOST}:{own}"
+        return {**found, "RPC": f"grpc://:{self._rpc_secret}@{served}?{query}"}
+
+
+def _together(children: Iterable[Child], said: Callable[[str], None]) -> None:
+    """Start several at once; the first failure is raised when all have been tried."""
+    several = list(children)
+
+    def start(child: Child) -> None:
+        child.start()
+        said(child.name)
+
+    with ThreadPoolExecutor(len(several)) as pool:
+        for outcome in [pool.submit(start, child) for child in several]:
+            outcome.result()

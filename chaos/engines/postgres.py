@@ -1,0 +1,82 @@
+"""A private PostgreSQL."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+from chaos.engines.engine import HOST, Engine, find
+
+USER = "codewarz"
+VERSIONS = "/usr/lib/postgresql"
+
+
+class Postgres(Engine):
+    """PostgreSQL with one owner, ``codewarz``, and passwords (SCRAM) for everybody. Not ``is_durable``: quicker, and a power cut may spoil it. For tests."""
+
+    name = "postgres"
+    users = ("postgres",)
+    end_signal = signal.SIGINT  # "fast": connections are ended, nothing is lost
+
+    is_durable = True
+
+    def url_at(self, port: int) -> str:
+        """Return the URL of its database ``codewarz``."""
+        return self.url_of(USER, port)
+
+    def url_of(self, database: str, port: int | None = None) -> str:
+        """Return the URL of one of its databases."""
+        mode = f"?sslmode=verify-full&sslrootcert={self.tls}/ca.pem" if self.tls is not None else ""
+        return f"postgresql://{USER}:{self.password}@{HOST}:{port or self.port}/{database}{mode}"
+
+    def prepare(self) -> None:
+        """Make the cluster and its database."""
+        secret = self.write("password", self.password)
+        data = str(self.folder / "data")
+        who = ("-U", USER, "-A", "scram-sha-256", "--pwfile", str(secret))
+        self.run([_program("initdb"), "-D", data, *who, "-E", "UTF8", "--no-sync"])
+        # In single-user mode there is no server to connect to yet, and so no password to give.
+        with_database = [_program("postgres"), "--single", "-D", data, "postgres"]
+        self.run(["sh", "-c", f'echo "CREATE DATABASE {USER}" | "$@"', "sh", *with_database])
+        secret.unlink()
+
+    def command(self) -> Sequence[str]:
+        """Return the server's command."""
+        options = {
+            "port": self.port,
+            "listen_addresses": HOST,
+            "unix_socket_directories": "",
+            "max_connections": 200,
+            "shared_buffers": "64MB",
+        }
+        if not self.is_durable:
+            options |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+        if self.tls is not None:
+            ca, certificate, key = self.tls_files()
+            options |= {
+                "ssl": "on",
+                "ssl_ca_file": str(ca),
+                "ssl_cert_file": str(certificate),
+                "ssl_key_file": str(key),
+            }
+            (self.folder / "data" / "pg_hba.conf").write_text("hostssl all all 127.0.0.1/32 scram-sha-256\n")
+        words = [f"--{name}={value}" for name, value in options.items()]
+        return [_program("postgres"), "-D", str(self.folder / "data"), *words]
+
+    def is_ready(self) -> bool:
+        """Whether it takes connections: the port is open before that."""
+        try:
+            self.run(
+                [_program("pg_isready"), "-q", "-h", HOST, "-p", str(self.port), "-d", "postgres", "-U", USER],
+                timeout_s=5.0,
+            )
+        except RuntimeError:
+            return False
+        return True
+
+
+def _program(name: str) -> str:
+    """Return a program of the newest PostgreSQL: Debian keeps the server's outside of PATH."""
+    versions = sorted(Path(VERSIONS).glob("*/bin"), key=lambda path: float(path.parent.name), reverse=True)
+    return find(name, "postgresql", *map(str, versions))

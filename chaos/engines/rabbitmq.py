@@ -1,0 +1,124 @@
+"""A private RabbitMQ: a node, and the port mapper that Erlang wants beside it, both our own."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+from chaos.engines.engine import HOST, Engine, find, free_port
+
+USER = "codewarz"
+BIN = "/usr/lib/rabbitmq/bin"
+
+
+class RabbitMq(Engine):
+    """RabbitMQ with one user, ``codewarz``, who may do everything, and no guest."""
+
+    name = "rabbitmq"
+    users = ("rabbitmq",)
+
+    def __init__(
+        self, folder: Path, *, port: int | None = None, password: str | None = None, tls: Path | None = None
+    ) -> None:
+        super().__init__(folder, port=port, password=password, tls=tls)
+        self._node = f"codewarz-{os.getpid()}-{self.port}@localhost"
+        self._mapper_port, self._node_port = free_port(), free_port()
+        self._mapper: subprocess.Popen[bytes] | None = None
+
+    def url_at(self, port: int) -> str:
+        """Return the URL of its one virtual host."""
+        if self.tls is not None:
+            return f"amqps://{USER}:{self.password}@{HOST}:{port}/?cafile={quote(str(self.tls / 'ca.pem'))}"
+        return f"amqp://{USER}:{self.password}@{HOST}:{port}/"
+
+    def prepare(self) -> None:
+        """Write the settings."""
+        lines = [
+            f"default_user = {USER}",
+            f"default_pass = {self.password}",
+            "loopback_users = none",
+            "log.console = true",
+            "log.console.level = warning",
+            "log.file = false",
+            "vm_memory_high_watermark.absolute = 1GB",
+            "disk_free_limit.absolute = 50MB",
+            "heartbeat = 10",
+        ]
+        if self.tls is None:
+            lines.append(f"listeners.tcp.1 = {HOST}:{self.port}")
+        else:
+            ca, certificate, key = self.tls_files()
+            lines += [
+                "listeners.tcp = none",
+                f"listeners.ssl.1 = {HOST}:{self.port}",
+                f"ssl_options.cacertfile = {ca}",
+                f"ssl_options.certfile = {certificate}",
+                f"ssl_options.keyfile = {key}",
+                "ssl_options.verify = verify_none",  # of clients: those show a password
+            ]
+        self.write("rabbitmq.conf", "\n".join(lines) + "\n")
+        self.write("enabled_plugins", "[].\n")
+
+    def environment(self) -> dict[str, str]:
+        """Return RabbitMQ's own settings: everything in the folder, no port but ours."""
+        return {
+            "RABBITMQ_NODENAME": self._node,
+            "RABBITMQ_CONFIG_FILE": str(self.folder / "rabbitmq"),
+            "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.folder / "enabled_plugins"),
+            "RABBITMQ_MNESIA_BASE": str(self.folder / "mnesia"),
+            "RABBITMQ_LOG_BASE": str(self.folder / "logs"),
+            "RABBITMQ_DIST_PORT": str(self._node_port),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+            "ERL_EPMD_PORT": str(self._mapper_port),
+            "ERL_EPMD_ADDRESS": HOST,
+        }
+
+    def command(self) -> Sequence[str]:
+        """Return the node's command."""
+        return [find("rabbitmq-server", "rabbitmq-server", BIN) if _is_plain() else f"{BIN}/rabbitmq-server"]
+
+    def is_ready(self) -> bool:
+        """Whether it speaks AMQP: it answers the protocol's header with a method frame."""
+        if self.tls is not None:
+            return self.is_listening()
+        try:
+            with socket.create_connection((HOST, self.port), timeout=2.0) as connection:
+                connection.sendall(b"AMQP\x00\x00\x09\x01")
+                return connection.recv(1) == b"\x01"
+        except OSError:
+            return False
+
+    def start(self) -> None:
+        """Start the mapper, then the node."""
+        if self._mapper is None or self._mapper.poll() is not None:
+            self._mapper = subprocess.Popen(  # noqa: S603 - our own words
+                [find("epmd", "rabbitmq-server"), "-port", str(self._mapper_port), "-address", HOST],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        super().start()
+
+    def end(self) -> None:
+        """End the node, then the mapper."""
+        super().end()
+        if self._mapper is not None:
+            self._mapper.terminate()
+            self._mapper.wait()
+            self._mapper = None
+
+    def control(self, *words: str) -> str:
+        """Run ``rabbitmqctl``; it takes a second or two."""
+        program = f"{BIN}/rabbitmqctl" if not _is_plain() else find("rabbitmqctl", "rabbitmq-server")
+        return self.run([program, "--quiet", *words])
+
+
+def _is_plain() -> bool:
+    """Whether the commands in PATH may be run as they are: Debian's insist on root or on a user of theirs."""
+    return not Path(BIN).is_dir()

@@ -1,0 +1,177 @@
+"""Every SQL text of the actors is one that PostgreSQL can plan, so that what only SQLite understands fails here and not in a cluster.
+
+Texts that stand in the code are found by reading it, and prepared. Those that are put together at run time are run, in every way that they are put together; a
+call of which neither is true fails the test.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import random
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import asyncpg
+import pytest
+
+import actors
+from actors.boards import Boards
+from actors.gateway import problem_queries, queries, submission_queries
+from actors.gateway.cursors import PageQuery, encode_cursor
+from actors.gateway.identity import Caller
+from actors.gateway.submission_queries import SubmissionsQuery
+from actors.projector import Log
+from actors.sweeper import Sweeper
+from chaos.engines import Postgres
+from contracts.errors import NotFound
+from contracts.messages import Role
+from contracts.ports import Database, Row, Sql
+from edge.aio import AsyncioLoop
+from edge.memory_broker import MemoryBroker
+from edge.memory_redis import MemoryRedis
+from edge.rpc import LocalRpc
+from tests.conftest import Clock, NoMeter
+
+METHODS = {"fetch", "fetch_one", "execute", "execute_many"}
+HOUSE = Path(actors.__file__).parent
+pytestmark = pytest.mark.parametrize("database", ["postgres"], indirect=True)
+
+
+class Site(NamedTuple):
+    """One call that takes SQL."""
+
+    file: str
+    first: int
+    last: int
+    sql: str | None  # None where it is put together at run time
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.first}"
+
+
+def sites() -> Iterator[Site]:
+    for path in sorted(HOUSE.rglob("*.py")):
+        if "problems" in path.relative_to(HOUSE).parts[1:-1]:
+            continue  # packages of the demo contest
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in METHODS:
+                yield Site(str(path), node.lineno, node.end_lineno or node.lineno, text_of(node.args[0], path))
+
+
+def text_of(expression: ast.expr, path: Path) -> str | None:
+    """Return what an argument is, when the names in it are the module's."""
+    module = importlib.import_module(".".join(("actors", *path.relative_to(HOUSE).with_suffix("").parts)))
+    code = compile(ast.Expression(expression), str(path), "eval")
+    if not set(code.co_names) <= set(vars(module)):
+        return None
+    text = eval(code, vars(module))
+    assert isinstance(text, str)
+    return text
+
+
+STATIC = [site for site in sites() if site.sql is not None]
+DYNAMIC = [site for site in sites() if site.sql is None]
+
+
+@pytest.fixture
+async def asyncio_loop() -> AsyncIterator[AsyncioLoop]:
+    async with AsyncioLoop() as opened:
+        yield opened
+
+
+async def test_what_stands_in_the_code_can_be_planned(
+    database: Database, postgres_engine: Postgres, asyncio_loop: AsyncioLoop
+) -> None:
+    assert len(STATIC) > 80
+    wrong = await asyncio_loop.call(prepared, postgres_engine.url, STATIC)
+    assert wrong == {}
+
+
+async def prepared(url: str, texts: Sequence[Site]) -> dict[str, str]:
+    connection = await asyncpg.connect(url, timeout=10)
+    wrong = {}
+    for site in texts:
+        assert site.sql is not None
+        try:
+            await connection.prepare(site.sql, timeout=10)
+        except asyncpg.PostgresError as error:
+            wrong[str(site)] = f"{error}: {site.sql}"
+    await connection.close(timeout=10)
+    return wrong
+
+
+class Recorder:
+    """A database that remembers from which calls it was asked."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.seen: set[tuple[str, int]] = set()
+
+    def _note(self) -> None:
+        frame = sys._getframe(2)
+        self.seen.add((frame.f_code.co_filename, frame.f_lineno))
+
+    def has_seen(self, site: Site) -> bool:
+        return any(file == site.file and site.first <= line <= site.last for file, line in self.seen)
+
+    async def fetch(self, sql: str, *parameters: Sql) -> list[Row]:
+        self._note()
+        return await self._database.fetch(sql, *parameters)
+
+    async def fetch_one(self, sql: str, *parameters: Sql) -> Mapping[str, Any] | None:
+        self._note()
+        return await self._database.fetch_one(sql, *parameters)
+
+    async def execute(self, sql: str, *parameters: Sql) -> int:
+        self._note()
+        return await self._database.execute(sql, *parameters)
+
+    async def execute_many(self, sql: str, parameters: Sequence[Sequence[Sql]]) -> None:
+        self._note()
+        await self._database.execute_many(sql, parameters)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Any]:
+        async with self._database.transaction() as tx:
+            yield tx
+
+    def listen(self, channel: str) -> Any:
+        return self._database.listen(channel)
+
+
+async def test_what_is_put_together_can_be_run_in_every_way(database: Database, clock: Clock) -> None:
+    recorder = Recorder(database)
+    redis, rpc = MemoryRedis(clock), LocalRpc()
+    for viewer in (None, Caller("ada", "ada", Role.CONTESTANT), Caller("root", "root", Role.ADMIN)):
+        for page in (PageQuery(), PageQuery(cursor=encode_cursor("p"))):
+            await problem_queries.problems(recorder, clock, page, viewer)
+        for page in (PageQuery(), PageQuery(cursor=encode_cursor(5, "c"))):
+            await queries.contests(recorder, clock, page, viewer)
+        with suppress(NotFound):
+            await problem_queries.terms(recorder, redis, "p", viewer, 5)
+        with suppress(NotFound):
+            await problem_queries.problem(recorder, redis, clock, "p", viewer)
+        await problem_queries._contests_of(recorder, "p", viewer, 5)
+        with suppress(NotFound):
+            await queries.contest_row(recorder, "c", viewer)
+        with suppress(NotFound):
+            await queries.contest(recorder, clock, "c", viewer)
+        for contest_id in (None, "c"):
+            await problem_queries.own_states(recorder, viewer, ["p", "q"], contest_id)
+            await problem_queries.solved_by(recorder, ["p", "q"], contest_id)
+        if viewer is not None:
+            for wanted in (
+                SubmissionsQuery(),
+                SubmissionsQuery(cursor=encode_cursor("s"), contest_id="c", problem_id="p", user_id="u"),
+            ):
+                await submission_queries.submissions(recorder, redis, wanted, viewer)
+    for login in ("ada", "ada@example.org"):
+        await queries.user_by_login(recorder, login)
+    boards = Boards(redis, clock)
+    sweeper = Sweeper(recorder, MemoryBroker(), redis, rpc, boards, Log(recorder), clock, random.Random(1), NoMeter())
+    await sweeper.clean()
+    assert [str(site) for site in DYNAMIC if not recorder.has_seen(site)] == []
