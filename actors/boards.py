@@ -7,7 +7,7 @@ The keys of one contest share a hash tag, so that they live on one node of a Red
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 
 import msgspec
@@ -15,10 +15,11 @@ import trio
 
 from contracts.lua import lua
 from contracts.ports import Redis, RedisReply, RedisValue, WallClock
-from contracts.scoring import BoardRules, Cell, Entry, Total, fold, latest, sort_key, standing
+from contracts.scoring import BoardRules, Cell, Entry, Total, latest, sort_key, standing
 
 BOARD_CHANNEL = "leaderboard:invalidate"  # the scripts publish a BoardChanged on it
-COMPARED_AT_ONCE = 100  # contestants between two checkpoints: comparing 5000 with 50 000 submissions takes half a second, and others want their turn
+AT_ONCE = 100  # contestants between two checkpoints: folding 5000 with 50 000 submissions takes half a second, and others want their turn
+STAGED_MS = 60_000  # from one step of a rebuild to the next: what is left of one that was given up goes away by itself
 
 
 class BoardView(StrEnum):
@@ -171,25 +172,31 @@ class Boards:
     async def load(
         self, contest: Contest, view: BoardView, names: dict[str, str], log: Sequence[Entry], *, writes: str, epoch: str
     ) -> bool:
-        """Replace a view by the fold of ``log`` over the participants ``names`` (username by identifier); False when it was written to since ``writes``."""
+        """Replace a view by the fold of ``log`` over the participants ``names`` (username by identifier); False when it was written to since ``writes``.
+
+        The rows are staged some at a time, so that neither this process nor Redis stands still for a large board, and then take the old ones' place at once.
+        """
         rules = contest.view(view)
-        rows = fold(rules, names, log)
+        keys = _keys(contest.contest_id, view)
+        staged = [f"{key}:{epoch}" for key in keys[1:]]
+        by_user = _by_user(log)
+        users = sorted(names)
+        cells_staged = 0
+        for first in range(0, len(users), AT_ONCE):
+            rows: list[RedisValue] = []
+            cells: list[RedisValue] = []
+            some = users[first : first + AT_ONCE]
+            for user in some:
+                entries = by_user.get(user, ())
+                total, folded = standing(rules, entries)
+                stored = _stored(user, names[user], total, folded)
+                rows += [user, str(-sort_key(rules.rules, total)), msgspec.json.encode(stored)]
+                cells += _lines(user, entries)
+            cells_staged += len(cells) // 2
+            await self._redis.script(lua("board_stage"), staged, [STAGED_MS, len(some), *rows, *cells])
         arguments: list[RedisValue] = [writes, epoch, rules.rules, rules.start_ms, rules.end_ms]
-        arguments += ["" if rules.freeze_ms is None else rules.freeze_ms, contest.version, len(rows)]
-        for row in rows:
-            arguments += [
-                row.user_id,
-                str(-sort_key(rules.rules, row.total)),
-                msgspec.json.encode(_stored(row.user_id, names[row.user_id], row.total, row.cells)),
-            ]
-        lines: dict[str, list[str]] = {}
-        for entry in latest(log):
-            if entry.user_id in names:
-                line = f"{entry.submission_id},{entry.attempt},{entry.submitted_at_ms},{entry.verdict},{entry.score}"
-                lines.setdefault(f"{entry.user_id}|{entry.problem_id}", []).append(line)
-        for field, parts in lines.items():
-            arguments += [field, ";".join(parts)]
-        done, _ = await self._redis.script(lua("board_load"), _keys(contest.contest_id, view), arguments)
+        arguments += ["" if rules.freeze_ms is None else rules.freeze_ms, contest.version, len(users), cells_staged]
+        done, _ = await self._redis.script(lua("board_load"), [*keys, *staged], arguments)
         return bool(done)
 
     async def differences(
@@ -203,12 +210,10 @@ class Boards:
         found = {user.decode(): row for user, row in zip(rows[::2], rows[1::2], strict=True)}
         keys = {user.decode(): int(float(score)) for user, score in zip(ranks[::2], ranks[1::2], strict=True)}
         rules = contest.view(view)
-        by_user: dict[str, list[Entry]] = {}
-        for entry in log:
-            by_user.setdefault(entry.user_id, []).append(entry)
+        by_user = _by_user(log)
         differing = []
         for number, user in enumerate(sorted(names.keys() | found.keys() | keys.keys()), 1):
-            if number % COMPARED_AT_ONCE == 0:
+            if number % AT_ONCE == 0:
                 await trio.lowlevel.checkpoint()
             total, cells = standing(rules, by_user.get(user, ()))
             is_right = (
@@ -220,6 +225,22 @@ class Boards:
             if not is_right:
                 differing.append(user)
         return differing
+
+
+def _by_user(log: Iterable[Entry]) -> dict[str, list[Entry]]:
+    by_user: dict[str, list[Entry]] = {}
+    for entry in log:
+        by_user.setdefault(entry.user_id, []).append(entry)
+    return by_user
+
+
+def _lines(user: str, entries: Iterable[Entry]) -> list[str]:
+    """Return a contestant's cells as ``board_apply.lua`` keeps them: field, lines, field, lines, …"""
+    lines: dict[str, list[str]] = {}
+    for entry in latest(entries):
+        line = f"{entry.submission_id},{entry.attempt},{entry.submitted_at_ms},{entry.verdict},{entry.score}"
+        lines.setdefault(f"{user}|{entry.problem_id}", []).append(line)
+    return [word for field, parts in lines.items() for word in (field, ";".join(parts))]
 
 
 def _keys(contest_id: str, view: BoardView) -> list[str]:

@@ -141,9 +141,8 @@ class Projector:
                 judged = message.event if isinstance(message, UpdateLeaderboard) else message
                 if isinstance(judged, Judged):
                     nursery.start_soon(apply, number, judged, name=f"project {judged.submission_id}")
-        # buggify at projector.applied
         try:
-            await progress.announce(self.redis, *map(_step, applied.values()))
+            await self._tell(*applied.values())
         except CodeWarzError as error:
             for number in applied:
                 batch[number].fail(error)
@@ -180,8 +179,11 @@ class Projector:
         """Apply what a verdict changes, and tell whoever watches the submission."""
         if judged.change is not None:
             await self._change(judged.change, repairs=True)
+        await self._tell(judged)
+
+    async def _tell(self, *applied: Judged) -> None:
         # buggify at projector.applied
-        await progress.announce(self.redis, _step(judged))
+        await progress.announce(self.redis, *map(_step, applied))
 
     async def _change(self, change: ScoreChanged, *, repairs: bool) -> bool:
         """Apply one line of the log. False when that needs a repair which may not be done now."""

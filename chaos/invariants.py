@@ -6,6 +6,7 @@ Each check is a function of evidence (rows, what clients were told) and returns 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -89,6 +90,42 @@ async def boards_are_the_fold(boards: Boards, log: Log, contest_id: str) -> list
         if users:
             found.append(Violation("I4", f"the {view} board differs from the verdict log for {', '.join(users)}"))
     return found
+
+
+class Onlooker(msgspec.Struct):
+    """A board as a browser keeps it, from snapshots and updates; with each event it says what I5 has against it."""
+
+    epoch: str = ""
+    version: int = 0
+    rows: dict[str, Mapping[str, object]] = msgspec.field(default_factory=dict)
+    event_id: str = ""
+    is_back: bool = False  # with an event's identifier, and nothing has come since
+
+    def sees(self, client: str, name: str, event_id: str, data: Mapping[str, Any]) -> list[Violation]:
+        """Take in one event."""
+        if name == "reset":
+            self.is_back = False
+            return []
+        found = []
+        epoch, _, text = event_id.rpartition(":")
+        version = int(text)
+        if data["version"] != version:
+            found.append(f"event {event_id} carries version {data['version']}")
+        if version < self.version or (version == self.version and name == "update" and epoch == self.epoch):
+            found.append(f"{name} {event_id} came after version {self.version}")
+        if name == "snapshot":
+            if self.is_back:
+                found.append(
+                    f"back with {self.event_id} it got a snapshot, and no word of what became of the events since"
+                )
+            self.rows = {row["user_id"]: row for row in data["rows"]}
+        else:
+            if epoch != self.epoch or version != self.version + 1:
+                found.append(f"update {event_id} came upon {self.epoch}:{self.version}, a gap that nobody told of")
+            self.rows[data["row"]["user_id"]] = data["row"]
+        self.is_back = False
+        self.epoch, self.version, self.event_id = epoch, version, event_id
+        return [Violation("I5", f"{client}: {each}") for each in found]
 
 
 def streams_are_current(

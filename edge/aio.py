@@ -165,7 +165,7 @@ def _run_all(queue: deque[Callable[[], None]]) -> None:
 class _Call(Generic[T]):
     """One coroutine on the loop, for one Trio task."""
 
-    __slots__ = ("_aio", "_function", "_is_cancelled", "_task", "_trio_task", "raise_cancel")
+    __slots__ = ("_aio", "_function", "_has_begun", "_is_cancelled", "_task", "_trio_task", "raise_cancel")
 
     def __init__(
         self, aio: AsyncioLoop, function: Callable[[], Coroutine[Any, Any, T]], trio_task: trio.lowlevel.Task
@@ -174,6 +174,7 @@ class _Call(Generic[T]):
         self._function = function
         self._trio_task = trio_task
         self._task: asyncio.Task[None] | None = None
+        self._has_begun = False
         self._is_cancelled = False
         self.raise_cancel: Callable[[], Any] | None = None
 
@@ -187,8 +188,13 @@ class _Call(Generic[T]):
         if self._task is not None and not self._is_cancelled:
             self._is_cancelled = True
             self._task.cancel()
+            if (
+                not self._has_begun
+            ):  # nor will it: a task that is cancelled before its first step never comes to its own end
+                self._end(outcome.Error(asyncio.CancelledError()))
 
     async def _run(self) -> None:
+        self._has_begun = True
         result: outcome.Outcome[T]
         try:
             result = outcome.Value(await self._function())
@@ -196,6 +202,9 @@ class _Call(Generic[T]):
             result = outcome.Error(error)
         except Exception as error:  # noqa: BLE001 - whatever it is goes to the caller
             result = outcome.Error(error)
+        self._end(result)
+
+    def _end(self, result: outcome.Outcome[T]) -> None:
         self._aio._calls.discard(self)  # noqa: SLF001
         self._aio.post_to_trio(partial(self._finish, result))
 

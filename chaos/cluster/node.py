@@ -53,6 +53,14 @@ class Node(Child):
         except OSError:
             return False
 
+    def kill(self) -> None:
+        """End it at once, and nothing but it: what it has started must end by itself."""
+        if self.is_running:
+            assert self.process is not None
+            self.process.kill()
+            self.process.wait()
+        self._is_frozen = False
+
     def get(self, path: str, timeout_s: float = 5.0) -> tuple[int, bytes]:
         """Ask it something over HTTP; OSError when nobody answers."""
         connection = http.client.HTTPConnection(HOST, self.port, timeout=timeout_s)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import random
 import secrets
 import shutil
 import signal
@@ -11,6 +12,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -19,6 +21,10 @@ START_S = 60.0
 END_S = 20.0
 LOOK_S = 0.02
 HOST = "127.0.0.1"
+PORTS = range(12_000, 32_000)
+
+_chance = random.SystemRandom()
+_given: set[int] = set()
 
 
 class Missing(Exception):
@@ -115,7 +121,8 @@ class Child:
     def kill(self) -> None:
         """End at once, as in a power cut: it and everything it has started."""
         if self.process is not None and self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
+            for pid in self._family():
+                _signal(pid, signal.SIGKILL)
             self.process.wait()
             deadline = time.monotonic() + END_S
             while self.is_listening() and time.monotonic() < deadline:  # children of it may take a moment longer
@@ -124,15 +131,16 @@ class Child:
 
     def freeze(self) -> None:
         """Stop its processes where they are (SIGSTOP): connections stay open and nobody answers."""
-        assert self.process is not None
-        os.killpg(self.process.pid, signal.SIGSTOP)
+        for _ in range(2):  # the second time for who was born while the first went round
+            for pid in self._family():
+                _signal(pid, signal.SIGSTOP)
         self._is_frozen = True
 
     def thaw(self) -> None:
         """Let a frozen one go on."""
         if self._is_frozen and self.is_running:
-            assert self.process is not None
-            os.killpg(self.process.pid, signal.SIGCONT)
+            for pid in self._family():
+                _signal(pid, signal.SIGCONT)
         self._is_frozen = False
 
     def erase(self) -> None:
@@ -174,6 +182,19 @@ class Child:
         path.chmod(mode)
         self._own(path)
         return path
+
+    def _family(self) -> list[int]:
+        """Return its process and all that come from it, parents first. PostgreSQL's are no process group: each connection's has a session of its own."""
+        assert self.process is not None
+        children: dict[int, list[int]] = {}
+        for entry in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):  # ended meanwhile
+                parent = int(entry.read_text().rpartition(")")[2].split()[1])
+                children.setdefault(parent, []).append(int(entry.parent.name))
+        family = [self.process.pid]
+        for pid in family:
+            family += children.get(pid, [])
+        return family
 
     def _popen(self, command: Sequence[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(  # noqa: S603 - our own words
@@ -256,12 +277,32 @@ class Engine(Child):
         raise Missing(f"{self.name} must not run as root, and there is no user {' or '.join(self.users)} here")
 
 
+def _signal(pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
 def free_port() -> int:
-    """Return a port that nobody listens on at this moment."""
+    """Return a port that nobody listens on, another one at each call. It is below those that the kernel gives to connections by itself (from 32768 on).
+
+    So nobody gets it by chance while its server is down, which for a server that is killed and started again may be at any time.
+    """
+    while True:
+        port = _chance.randrange(PORTS.start, PORTS.stop)
+        with socket.socket() as probe:
+            if port not in _given and probe.connect_ex((HOST, port)) != 0 and _can_bind(port):
+                _given.add(port)
+                return port
+
+
+def _can_bind(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
 
 
 def find(program: str, install: str, *folders: str) -> str:

@@ -1,22 +1,24 @@
--- Replace one view of a board by one that was folded from the verdict log, unless somebody wrote to it meanwhile, and say so to its readers.
--- KEYS: meta, rank, rows, cells.
+-- Put what was staged in the place of one view of a board, unless somebody wrote to it meanwhile, and say so to its readers.
+-- KEYS: meta, rank, rows, cells, then staged: rank, rows, cells.
 -- ARGV: writes seen before the log was read ("" when there was no board), epoch, rules, start_ms, end_ms, freeze_ms ("" for none), contest version,
---       number of rows, then for each row: user, ZSET score, row; then for each cell: field, lines.
+--       number of staged rows, number of staged cells: when the server lost some of them, or they expired, there are fewer.
 -- The version is at least this server's time in milliseconds, so that it rises as well when all data was lost; the caller's clock may be behind another's.
 -- Replies {1, version}, or {0, 0}: read the log again.
 local writes = redis.call('HGET', KEYS[1], 'writes') or ''
-if writes ~= ARGV[1] then return {0, 0} end
+local rows, cells = tonumber(ARGV[8]), tonumber(ARGV[9])
+local is_whole = redis.call('ZCARD', KEYS[5]) == rows and redis.call('HLEN', KEYS[6]) == rows and redis.call('HLEN', KEYS[7]) == cells
+if writes ~= ARGV[1] or not is_whole then
+  redis.call('UNLINK', KEYS[5], KEYS[6], KEYS[7])
+  return {0, 0}
+end
 local time = redis.call('TIME')
 local version = math.max(tonumber(redis.call('HGET', KEYS[1], 'version') or '0') + 1, tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000))
-redis.call('DEL', KEYS[1], KEYS[2], KEYS[3], KEYS[4])
-local count = tonumber(ARGV[8])
-local next_cell = 9 + count * 3
-for i = 9, next_cell - 1, 3 do
-  redis.call('ZADD', KEYS[2], ARGV[i + 1], ARGV[i])
-  redis.call('HSET', KEYS[3], ARGV[i], ARGV[i + 2])
-end
-for i = next_cell, #ARGV, 2 do
-  redis.call('HSET', KEYS[4], ARGV[i], ARGV[i + 1])
+redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[3], KEYS[4])
+for i = 2, 4 do
+  if redis.call('EXISTS', KEYS[i + 3]) == 1 then
+    redis.call('RENAME', KEYS[i + 3], KEYS[i])
+    redis.call('PERSIST', KEYS[i])
+  end
 end
 redis.call('HSET', KEYS[1], 'epoch', ARGV[2], 'version', string.format('%.0f', version), 'rules', ARGV[3], 'start_ms', ARGV[4], 'end_ms', ARGV[5],
   'freeze_ms', ARGV[6], 'contest_version', ARGV[7], 'writes', tostring((tonumber(writes) or 0) + 1))

@@ -36,6 +36,7 @@ PROOF_S = 1.0
 SERVER_EXTRA_S = 1.0  # by which the server's own limit is above ours: ours says more
 KEEPALIVE = (15, 5, 2)  # idle seconds, seconds between probes, probes: a vanished peer is noticed after 25 s
 USER_TIMEOUT_S = 15.0
+CLIENT_CHECK_MS = 1000
 STATEMENTS_KEPT = 512  # prepared, per connection: more than there are in the whole house, so none is prepared twice
 
 
@@ -109,7 +110,7 @@ class Connections:
             try:
                 async with asyncio.timeout(PROOF_S):
                     await connection.execute(sql)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError):
                 connection.terminate()
             except BaseException:
                 self.take_back(connection, is_idle=False)
@@ -180,6 +181,8 @@ class Connections:
         await connection.execute(
             "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
         )
+        if connection.get_server_version() >= (14,):  # a statement whose process died ends, and lets go of its locks
+            await connection.execute(f"SET client_connection_check_interval = {CLIENT_CHECK_MS}")
         # Sums of BIGINT are NUMERIC here and integers in SQLite: one type for whoever reads them.
         await connection.set_type_codec("numeric", schema="pg_catalog", format="text", encoder=str, decoder=_number)
 

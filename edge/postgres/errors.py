@@ -31,6 +31,18 @@ from edge.postgres.address import Address
 AGAIN_S = 1.0  # after which a caller may come again
 SOON_S = 0.1  # the same for a conflict of two transactions: one of them has won by then
 
+_COME_AGAIN: tuple[tuple[type[pg.PostgresError], float, str], ...] = (  # nothing happened, and later it may work
+    (
+        pg.TransactionRollbackError,
+        SOON_S,
+        "two transactions stood in each other's way and this one was undone: try again",
+    ),
+    (pg.LockNotAvailableError, AGAIN_S, "others hold what this needs for too long: try again"),
+    (pg.InvalidCachedStatementError, SOON_S, "the database's schema has changed just now: try again"),
+    (pg.UndefinedTableError, AGAIN_S, "the database has no such table yet: start a core, or run codewarz migrate"),
+    (pg.ReadOnlySQLTransactionError, AGAIN_S, "the database is a read-only copy: name the primary"),
+)
+
 _KEY = re.compile(
     r"\((?P<columns>[^=]*)\)=\("
 )  # of "Key (user_id, key)=(…) already exists.", whatever the server's language
@@ -40,10 +52,12 @@ def mapped(exc: Exception, address: Address) -> Exception:
     """Return what a statement's error means to its caller."""
     if isinstance(exc, CodeWarzError):
         return exc
+    if isinstance(exc, pg.DataError) and exc.__cause__ is not None:  # asyncpg's own: it could not encode a parameter
+        return _of_parameter(str(exc), exc.__cause__)
     if isinstance(exc, pg.PostgresError):
         return _of_server(exc, address)
-    if isinstance(exc, asyncpg.InterfaceError):
-        return _of_client(exc, address)
+    if (isinstance(exc, asyncpg.InterfaceError) and "closed" in str(exc)) or is_dying(exc):
+        return EdgeLost(f"the connection to the database at {address} was lost")
     if isinstance(exc, TimeoutError) and exc.errno is None:
         return DeadlineExceeded(f"the database at {address} did not answer in time")
     if isinstance(exc, OSError):
@@ -65,7 +79,7 @@ def unreachable(exc: Exception, address: Address) -> Exception:
         text = f"shows a certificate that is not to be trusted ({exc.verify_message}): check sslrootcert and the host's name"
     elif isinstance(exc, TimeoutError) and exc.errno is None:
         text = "did not answer in time"
-    elif isinstance(exc, pg.PostgresError | OSError | asyncpg.InterfaceError):
+    elif isinstance(exc, pg.PostgresError | OSError | asyncpg.InterfaceError) or is_dying(exc):
         text = f"cannot be reached ({_reason(exc)})"
     else:
         return exc
@@ -91,6 +105,11 @@ def is_lost(exc: Exception) -> bool:
     )
 
 
+def is_dying(exc: Exception) -> bool:
+    """Whether asyncpg refuses to say anything on a connection whose server has said its last word, in the moment before the end of it is noticed."""
+    return isinstance(exc, asyncpg.InternalClientError) and "another operation" in str(exc)
+
+
 def _of_server(exc: pg.PostgresError, address: Address) -> Exception:
     if is_lost(exc) or isinstance(exc, pg.CannotConnectNowError | pg.IdleInTransactionSessionTimeoutError):
         return EdgeLost(f"the connection to the database at {address} was lost ({_reason(exc)})")
@@ -101,19 +120,11 @@ def _of_server(exc: pg.PostgresError, address: Address) -> Exception:
         return Conflict("this refers to something that does not exist, or something else still refers to it")
     if isinstance(exc, pg.IntegrityConstraintViolationError | pg.DataError):
         return Invalid(f"the database does not allow this value: {_what_is_wrong(exc)}")
-    if isinstance(exc, pg.TransactionRollbackError):
-        return Unavailable(
-            f"two transactions stood in each other's way ({exc.sqlstate}) and this one was undone: try again",
-            retry_after_s=SOON_S,
-        )
-    if isinstance(exc, pg.LockNotAvailableError):
-        return Unavailable("others hold what this needs for too long: try again", retry_after_s=AGAIN_S)
-    if isinstance(exc, pg.InvalidCachedStatementError):
-        return Unavailable("the database's schema has changed just now: try again", retry_after_s=SOON_S)
+    for kind, after_s, text in _COME_AGAIN:
+        if isinstance(exc, kind):
+            return Unavailable(f"{text} ({exc.sqlstate})", retry_after_s=after_s)
     if isinstance(exc, pg.QueryCanceledError):
         return DeadlineExceeded(f"the database at {address} stopped a statement that took too long")
-    if isinstance(exc, pg.ReadOnlySQLTransactionError):
-        return Unavailable(f"the database at {address} is a read-only copy: name the primary", retry_after_s=AGAIN_S)
     if isinstance(exc, pg.ProgramLimitExceededError):
         return TooLarge("a value is too large for the database")
     if isinstance(exc, pg.InsufficientResourcesError | pg.PostgresSystemError | pg.OperatorInterventionError):
@@ -121,33 +132,15 @@ def _of_server(exc: pg.PostgresError, address: Address) -> Exception:
     return exc
 
 
-def _of_client(exc: Exception, address: Address) -> Exception:
-    """asyncpg's own: a value that it cannot send, or a connection that it knows to be closed."""
-    cause = exc.__cause__
+def _of_parameter(text: str, cause: BaseException) -> Exception:
     if isinstance(cause, OverflowError):
         return Invalid("a number is beyond the column's range")
     if isinstance(cause, UnicodeEncodeError):
         return Invalid("a text holds half a surrogate pair, which is not a character")
-    if isinstance(exc, ValueError):  # asyncpg's own DataError, which has the server's error's name and is not exported
-        position = re.search(r"\$\d+", str(exc))
-        where = position[0] if position else "a parameter"
-        return TypeError(
-            f"{where} has another type than the database expects: {type(cause).__name__}: {_without_value(cause)}"
-        )
-    if "connection is closed" in str(exc) or "connection was closed" in str(exc):
-        return EdgeLost(f"the connection to the database at {address} was lost")
-    return exc
-
-
-def _without_value(cause: BaseException | None) -> str:
-    """Return asyncpg's "expected str, got int", which names types only."""
-    text = str(cause)
-    return (
-        text
-        if re.fullmatch(
-            r"[\w ,()'-]*expected [\w ]+, got [\w ]+|an integer is required.*|a boolean is required.*", text
-        )
-        else "…"
+    position, types = re.search(r"\$\d+", text), re.search(r"expected [\w ]+, got \w+", str(cause))
+    return TypeError(
+        f"{position[0] if position else 'a parameter'} is not of the type that the database takes there"
+        + (f": {types[0]}" if types else "")
     )
 
 

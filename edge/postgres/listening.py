@@ -85,7 +85,7 @@ class PostgresWakeups:
         connection.remove_termination_listener(self._lost)
         try:
             await connection.close(timeout=GOODBYE_S)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError):
             connection.terminate()
 
     def _notified(self, *_: Any) -> None:

@@ -220,12 +220,14 @@ class Balance:
             for service, addresses in url.services.items()
         }
         self._turn = 0
+        self._is_closed = False
 
     def __repr__(self) -> str:
         return f"<Balance {' '.join(map(str, self._targets))}>"
 
     async def close(self) -> None:
         """Close every connection; calls under way fail with EdgeLost."""
+        self._is_closed = True
         for each in self._targets.values():
             each.shut()
         lost = [each.lost for each in self._side.connections]
@@ -260,6 +262,8 @@ class Balance:
     ) -> Connection:
         """Return the connection whose turn it is, of those that this call has not tried; Unavailable when there is none."""
         while True:
+            if self._is_closed:
+                raise Unavailable("the rpc edge of this process is closed", retry_after_s=1.0)
             endpoints = [each for target in targets for each in await target.endpoints() if each not in tried]
             for each in endpoints:
                 each.wake()

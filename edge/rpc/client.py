@@ -28,6 +28,7 @@ from edge.rpc.url import Address
 
 BEAT_S = 2.0  # so a frozen server is found within 6 to 8 s, and others are preferred after 4 to 6
 CONNECT_S = 2.0  # name aside: TCP, TLS and the server's first word
+STREAM_ID_MAX = 1 << 30  # of 2^31: a connection has used half of what HTTP/2 can count, and makes room for another
 TIMEOUT_MAX_MS = 99_999_999  # gRPC has eight digits
 
 
@@ -170,6 +171,7 @@ class Connection(Handler):
         try:
             with interrupt:
                 release = await stream.send_request(self._headers(call), _processor=self._protocol.processor)
+                self._retire_if_used_up(stream)
                 await stream.send_data(framed(call.body), end_stream=True)
                 call.is_sent = True
                 return await self._reply(stream)
@@ -183,6 +185,11 @@ class Connection(Handler):
                 release()
             if self._is_retired and not self._calls:
                 self.shut()
+
+    def _retire_if_used_up(self, stream: Stream) -> None:
+        if stream.id is not None and stream.id > STREAM_ID_MAX:
+            self._is_retired = True
+            self._end()
 
     def _headers(self, call: Call) -> list[tuple[str, str]]:
         timeout_ms = min(max(int(call.left_s * 1000), 1), TIMEOUT_MAX_MS)

@@ -9,12 +9,12 @@ Rule 4: a status without a ``Failure`` is somebody else's (a proxy, another impl
 from __future__ import annotations
 
 import binascii
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
 
 from google.protobuf.message import DecodeError
 from grpclib.const import Status
-from grpclib.metadata import decode_bin_value, decode_grpc_message, encode_grpc_message
+from grpclib.metadata import decode_grpc_message, encode_grpc_message
 
 from contracts import errors
 from contracts.errors import CodeWarzError, DeadlineExceeded, Duplicate, EdgeLost, FieldError, Unavailable
@@ -93,7 +93,8 @@ def error_of(trailers: Mapping[str, str], who: str) -> CodeWarzError | NotBegun 
     if status == "0":
         return None
     try:
-        failure = failure_pb2.Failure.FromString(decode_bin_value(trailers[FAILURE_HEADER].encode()))
+        text = trailers[FAILURE_HEADER]
+        failure = failure_pb2.Failure.FromString(b64decode(text + "=" * (-len(text) % 4), validate=True))
     except (KeyError, DecodeError, binascii.Error, ValueError):
         return _foreign(status, decode_grpc_message(trailers.get("grpc-message", ""))[:DETAIL_MAX], who)
     error = _rebuilt(failure)

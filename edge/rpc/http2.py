@@ -31,6 +31,7 @@ CALLS_MAX = 1024  # under way on one connection, and in one service, as in ``loc
 HEADERS_MAX = 16 * 1024  # bytes of one header list as HTTP/2 counts them; trailers with a failure need half of it
 FRAME_MAX = 128 * 1024  # a message of 32 MiB is then 256 events instead of 2,048
 STREAM_WINDOW = 1 << 20  # bytes that one call may have sent and nobody has read
+WRITE_MAX = MESSAGE_MAX  # bytes that a peer has asked for and does not read
 CONNECTION_WINDOW = 16 << 20  # the same of all calls: sixteen that wait to be read do not stop the others
 
 # Counted in a connection's beats: at each it looks whether anything came since the last one, and pings when nothing did.
@@ -111,6 +112,9 @@ class Http2(H2Protocol):
             super().data_received(data)
         except Exception as error:  # noqa: BLE001 - Rule 2: such as headers that are no ASCII, which h2 does not expect
             self.abort(f"it sent what cannot be understood ({type(error).__name__}: {error})")
+            return
+        if self._transport.get_write_buffer_size() > WRITE_MAX:
+            self.abort("it asks on and reads no answers")
             return
         if self._is_new and not self.is_closing:
             self._is_new = False
@@ -200,16 +204,19 @@ def framed(message: bytes) -> bytes:
     return b"\0" + len(message).to_bytes(4, "big") + message
 
 
-async def read_message(stream: Stream, *, large: asyncio.Semaphore | None = None) -> bytes | None:
-    """Read one message, None when the stream ended without; one of the ``large`` when it is one. Malformed, TooLarge."""
+async def read_message(
+    stream: Stream, *, large: asyncio.Semaphore | None = None, most: int | None = None
+) -> bytes | None:
+    """Read one message, None when the stream ended without; one of the ``large`` when it is one. Malformed, TooLarge above ``most`` bytes."""
+    most = MESSAGE_MAX if most is None else most
     head = await _read(stream, 5)
     if not head:
         return None
     if head[0]:
         raise Malformed("a compressed message, where compression was not agreed on")
     length = int.from_bytes(head[1:], "big")
-    if length > MESSAGE_MAX:
-        raise TooLarge(f"a message of {length} bytes, where {MESSAGE_MAX} are the most")
+    if length > most:
+        raise TooLarge(f"a message of {length} bytes, where {most} are the most")
     if large is None or length <= LARGE:
         return await _read(stream, length)
     async with large:

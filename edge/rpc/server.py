@@ -44,6 +44,7 @@ TIMEOUT_MAX_S = 600.0
 GRACE_S = 0.25  # beyond the deadline, for the answer that says so
 HANDSHAKE_S = 5.0
 
+HEALTH_MAX = 1024  # bytes of a question about health, which strangers may ask
 HEALTH = "/grpc.health.v1.Health/Check"
 _HEADERS = [(":status", "200"), ("content-type", "application/grpc")]
 _OK = [("grpc-status", "0")]
@@ -109,14 +110,16 @@ class Service:
 class _Refused(Exception):
     """The request is not begun with; ``trailers`` say why."""
 
-    def __init__(self, trailers: Trailers) -> None:
+    def __init__(self, trailers: Trailers, *, is_stranger: bool = False) -> None:
         super().__init__()
         self.trailers = trailers
+        self.is_stranger = is_stranger
 
     @classmethod
     def with_status(cls, status: Status, message: str) -> _Refused:
         """Say it without a failure: the request is none of our clients'."""
-        return cls([("grpc-status", str(status.value)), ("grpc-message", message)])
+        trailers = [("grpc-status", str(status.value)), ("grpc-message", message)]
+        return cls(trailers, is_stranger=status is Status.UNAUTHENTICATED)
 
     @classmethod
     def for_now(cls, message: str) -> _Refused:
@@ -223,6 +226,7 @@ class Peer(Handler):
         self._server = server
         self._tasks: dict[Stream, asyncio.Task[None]] = {}
         self._is_closed = False
+        self._is_stranger = False
         self.protocol = _Protocol(self, is_client=False, beat_s=BEAT_S)
 
     def begin(self) -> bool:
@@ -246,6 +250,9 @@ class Peer(Handler):
         try:
             call = self._server.admit(dict(headers))
         except _Refused as refused:
+            if refused.is_stranger and not self._is_stranger:
+                self._is_stranger = True  # said once, and not for each of its requests
+                _log.warning("rpc_wrong_secret", peer=str(stream.connection.get_peer().addr()))
             self._refuse(stream, refused.trailers)
             release_stream()
             return
@@ -309,13 +316,7 @@ class Peer(Handler):
 
     async def _answer(self, stream: Stream, call: Incoming | None) -> None:
         try:
-            message = await read_message(stream, large=self._server.large)
-            if call is None:
-                reply = self._server.health(message)
-            elif message is None:
-                raise Malformed(f"{call.method.path} without a message")
-            else:
-                reply = await self._server.aio.call_trio(call.service.nursery, call.service.answer, call, message)
+            reply = await self._reply(stream, call)
         except CodeWarzError as error:
             trailers = trailers_of(error)
             if isinstance(error, EdgeLost) and call is not None and not call.has_begun:
@@ -327,6 +328,14 @@ class Peer(Handler):
         await stream.send_headers(_HEADERS)
         await stream.send_data(framed(reply))
         await stream.send_headers(_OK, end_stream=True)
+
+    async def _reply(self, stream: Stream, call: Incoming | None) -> bytes:
+        if call is None:
+            return self._server.health(await read_message(stream, most=HEALTH_MAX))
+        message = await read_message(stream, large=self._server.large)
+        if message is None:
+            raise Malformed(f"{call.method.path} without a message")
+        return await self._server.aio.call_trio(call.service.nursery, call.service.answer, call, message)
 
 
 class _Protocol(Http2):

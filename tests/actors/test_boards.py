@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
 
 import msgspec
 import pytest
@@ -11,16 +13,47 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.boards import BOARD_CHANNEL, BoardChanged, Boards, BoardView, Contest, UnknownParticipantError
+from actors.boards import (
+    AT_ONCE,
+    BOARD_CHANNEL,
+    STAGED_MS,
+    BoardChanged,
+    Boards,
+    BoardView,
+    Contest,
+    UnknownParticipantError,
+)
+from chaos.engines import Redis as RedisEngine
 from contracts.errors import EdgeLost
-from contracts.ports import RedisReply, RedisValue
+from contracts.ports import Redis, RedisReply, RedisValue
 from contracts.scoring import BoardRules, Entry, Rules
 from contracts.verdicts import Verdict
+from edge.aio import AsyncioLoop
 from edge.memory_redis import MemoryRedis
+from edge.redis import ServerRedis
 from tests.conftest import Clock
 from tests.contracts.test_scoring import HOUR, boards, entries
 
 NAMES = {"ada": "Ada", "bob": "Bob", "cyd": "Cyd"}
+VARIANTS = ["memory", "server"]
+
+
+@asynccontextmanager
+async def opened(engine: RedisEngine | None, clock: Clock) -> AsyncIterator[Redis]:
+    """The in-process Redis, or an empty real one."""
+    if engine is None:
+        yield MemoryRedis(clock)
+        return
+    async with AsyncioLoop() as aio, ServerRedis(engine.url, aio) as redis:
+        await redis.call("FLUSHALL")
+        yield redis
+
+
+@pytest.fixture(params=VARIANTS)
+async def redis(request: pytest.FixtureRequest, clock: Clock) -> AsyncIterator[Redis]:
+    engine = None if request.param == "memory" else request.getfixturevalue("redis_engine")
+    async with opened(engine, clock) as variant:
+        yield variant
 
 
 def shuffled(log: Sequence[Entry], random: random.Random) -> list[Entry]:
@@ -29,14 +62,26 @@ def shuffled(log: Sequence[Entry], random: random.Random) -> list[Entry]:
     return twice
 
 
-@settings(max_examples=150, deadline=None)
-@given(boards(), entries(), st.randoms(use_true_random=False), st.integers(0, 8))
+@pytest.mark.parametrize(("variant", "examples"), [("memory", 150), ("server", 40)])
 def test_any_order_and_any_number_of_deliveries_make_the_board_that_the_fold_says(
-    rules: BoardRules, log: list[Entry], rnd: random.Random, loaded: int
+    request: pytest.FixtureRequest, variant: str, examples: int
 ) -> None:
-    async def check() -> None:
-        clock = Clock()
-        store = Boards(MemoryRedis(clock), clock)
+    engine: RedisEngine | None = None if variant == "memory" else request.getfixturevalue("redis_engine")
+
+    @settings(max_examples=examples, deadline=None)
+    @given(boards(), entries(), st.randoms(use_true_random=False), st.integers(0, 8))
+    def play(rules: BoardRules, log: list[Entry], rnd: random.Random, loaded: int) -> None:
+        trio.run(check_order, engine, rules, log, rnd, loaded)
+
+    play()
+
+
+async def check_order(
+    engine: RedisEngine | None, rules: BoardRules, log: list[Entry], rnd: random.Random, loaded: int
+) -> None:
+    clock = Clock()
+    async with opened(engine, clock) as redis:
+        store = Boards(redis, clock)
         contest = Contest("c1", rules, 1)
         for view in BoardView:
             assert await store.load(
@@ -59,10 +104,8 @@ def test_any_order_and_any_number_of_deliveries_make_the_board_that_the_fold_say
             assert page is not None
             assert page.total == len(names)
 
-    trio.run(check)
 
-
-async def test_a_load_that_raced_with_a_change_is_refused(redis: MemoryRedis, clock: Clock) -> None:
+async def test_a_load_that_raced_with_a_change_is_refused(redis: Redis, clock: Clock) -> None:
     store = Boards(redis, clock)
     contest = Contest("c1", BoardRules(Rules.ICPC, 0, HOUR), 1)
     for view in BoardView:
@@ -74,9 +117,76 @@ async def test_a_load_that_raced_with_a_change_is_refused(redis: MemoryRedis, cl
     assert page is not None
     assert page.rows[0].user_id == "ada"
     assert page.rows[0].cells["A"].solved
+    assert not [key for key in await redis.call("KEYS", "board:*") if b":e" in key]  # nothing of it is left
 
 
-async def test_versions_rise_through_changes_and_rebuilds(redis: MemoryRedis, clock: Clock) -> None:
+class Forgetful:
+    """A Redis that loses all its data in the middle of a rebuild."""
+
+    def __init__(self, redis: Redis, after: int) -> None:
+        self.inner = redis
+        self.after = after
+        self.call, self.pipeline, self.subscribe = redis.call, redis.pipeline, redis.subscribe
+
+    async def script(self, lua: str, keys: Sequence[str], arguments: Sequence[RedisValue]) -> RedisReply:
+        self.after -= 1
+        if self.after == 0:
+            await self.inner.call("FLUSHALL")
+        return await self.inner.script(lua, keys, arguments)
+
+
+@pytest.mark.parametrize("after", [1, 2, 3, 4])
+async def test_half_of_what_was_staged_never_becomes_a_board(redis: Redis, clock: Clock, after: int) -> None:
+    store = Boards(Forgetful(redis, after), clock)
+    contest = Contest("c1", BoardRules(Rules.ICPC, 0, HOUR), 1)
+    names = {f"u{number:03}": f"user {number}" for number in range(2 * AT_ONCE + 50)}
+    log = [Entry(f"s{user}", 1, user, "A", 5, Verdict.AC, 0) for user in names]
+    is_loaded = await store.load(contest, BoardView.JURY, names, log, writes="", epoch="e1")
+    assert is_loaded == (after == 1)
+    assert (await store.page("c1", BoardView.JURY) is not None) == is_loaded
+    assert await store.load(contest, BoardView.JURY, names, log, writes="1" if is_loaded else "", epoch="e2")
+    assert await store.differences(contest, BoardView.JURY, names, log) == []
+
+
+async def test_what_is_left_of_a_rebuild_that_was_given_up_goes_by_itself(redis: Redis, clock: Clock) -> None:
+    store = Boards(redis, clock)
+    contest = Contest("c1", BoardRules(Rules.ICPC, 0, HOUR), 1)
+    names = {f"u{number:03}": f"user {number}" for number in range(3 * AT_ONCE)}
+    log = [Entry(f"s{user}", 1, user, "A", 5, Verdict.AC, 0) for user in names]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(store.load, contest, BoardView.JURY, names, log, writes="", epoch="e1"))
+        while not await redis.call("DBSIZE"):
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+    left = await redis.call("KEYS", "*")
+    assert len(left) == 3
+    for key in left:
+        assert 0 < await redis.call("PTTL", key) <= STAGED_MS
+    assert await store.load(contest, BoardView.JURY, names, log, writes="", epoch="e2")
+    assert [await redis.call("TTL", key) for key in await redis.call("KEYS", "*") if key not in left] == [-1] * 4
+
+
+async def test_others_have_their_turn_while_a_large_board_is_rebuilt(redis: Redis, clock: Clock) -> None:
+    store = Boards(redis, clock)
+    contest = Contest("c1", BoardRules(Rules.ICPC, 0, HOUR), 1)
+    names = {f"u{number:04}": f"user {number}" for number in range(20 * AT_ONCE)}
+    log = [Entry(f"s{user}", 1, user, "A", 5, Verdict.AC, 0) for user in names]
+    turns = 0
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            await redis.call("PING")
+            turns += 1
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(take_turns)
+        assert await store.load(contest, BoardView.JURY, names, log, writes="", epoch="e1")
+        nursery.cancel_scope.cancel()
+    assert turns >= 10
+
+
+async def test_versions_rise_through_changes_and_rebuilds(redis: Redis, clock: Clock) -> None:
     store = Boards(redis, clock)
     contest = Contest("c1", BoardRules(Rules.ICPC, 0, HOUR), 1)
     versions = []
@@ -93,7 +203,7 @@ async def test_versions_rise_through_changes_and_rebuilds(redis: MemoryRedis, cl
     assert versions == sorted(set(versions))
 
 
-async def test_a_change_is_published_with_its_row_once_for_each_view(redis: MemoryRedis, clock: Clock) -> None:
+async def test_a_change_is_published_with_its_row_once_for_each_view(redis: Redis, clock: Clock) -> None:
     store = Boards(redis, clock)
     contest = Contest("c1", BoardRules(Rules.ICPC, 0, HOUR, freeze_ms=10), 1)
     for view in BoardView:
@@ -117,7 +227,7 @@ async def test_a_change_is_published_with_its_row_once_for_each_view(redis: Memo
     assert jury.row.rank == 1
 
 
-async def test_somebody_who_withdrew_is_off_the_board(redis: MemoryRedis, clock: Clock) -> None:
+async def test_somebody_who_withdrew_is_off_the_board(redis: Redis, clock: Clock) -> None:
     store = Boards(redis, clock)
     contest = Contest("c1", BoardRules(Rules.ICPC, 0, HOUR), 1)
     for view in BoardView:
@@ -128,7 +238,7 @@ async def test_somebody_who_withdrew_is_off_the_board(redis: MemoryRedis, clock:
     assert [row.user_id for row in page.rows] == ["ada", "cyd"]
 
 
-async def test_neighbours_are_the_rows_around_somebody(redis: MemoryRedis, clock: Clock) -> None:
+async def test_neighbours_are_the_rows_around_somebody(redis: Redis, clock: Clock) -> None:
     store = Boards(redis, clock)
     contest = Contest("c1", BoardRules(Rules.ICPC, 0, HOUR), 1)
     names = {f"u{n:02}": f"user {n}" for n in range(20)}
@@ -201,7 +311,7 @@ async def test_news_of_a_change_is_not_lost_with_its_answer(clock: Clock) -> Non
 
 
 async def test_whoever_watches_a_view_hears_of_its_rebuilding_after_it_and_of_no_others(
-    redis: MemoryRedis, clock: Clock
+    redis: Redis, clock: Clock
 ) -> None:
     store = Boards(redis, clock)
     contest = Contest("c1", BoardRules(Rules.ICPC, 0, HOUR), 1)
@@ -220,7 +330,7 @@ async def test_whoever_watches_a_view_hears_of_its_rebuilding_after_it_and_of_no
     ]
 
 
-async def test_half_a_board_is_no_board(redis: MemoryRedis, clock: Clock) -> None:
+async def test_half_a_board_is_no_board(redis: Redis, clock: Clock) -> None:
     store = Boards(redis, clock)
     contest = Contest("c1", BoardRules(Rules.ICPC, 0, HOUR), 7)
     assert await store.load(contest, BoardView.PUBLIC, NAMES, [], writes="", epoch="e")

@@ -75,6 +75,19 @@ async def test_what_was_committed_before_the_start_and_after_it_is_published(
     assert set((await states(database)).values()) == {"sent"}
 
 
+async def test_what_has_waited_longest_is_published_first(
+    database: Database, broker: MemoryBroker, clock: Clock, rng: random.Random, meter: Meter, nursery: trio.Nursery
+) -> None:
+    names = [f"m{number:02}" for number in range(50)]
+    await put(database, clock, *names)
+    for _ in range(4):  # chance would have to be lucky each time
+        tree = house(database, broker, clock, rng, meter)
+        await nursery.start(tree.run)
+        assert await received(broker, len(names)) == names
+        await tree.shutdown()
+        await database.execute("UPDATE outbox_messages SET sent_at_ms = NULL, available_at_ms = 0")
+
+
 async def test_a_rolled_back_row_is_never_published(
     database: Database, broker: MemoryBroker, clock: Clock, rng: random.Random, meter: Meter, nursery: trio.Nursery
 ) -> None:

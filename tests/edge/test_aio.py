@@ -6,6 +6,7 @@ import asyncio
 import gc
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator
 from functools import partial
 
@@ -90,6 +91,17 @@ async def test_a_cancelled_call_is_cancelled_once_there_and_waited_for(aio: Asyn
         nursery.cancel_scope.cancel()
     assert gate.cancelled == 1
     assert gate.cleaned
+
+
+async def test_a_call_that_is_cancelled_before_its_first_step_ends(aio: AsyncioLoop) -> None:
+    aio.post(lambda: time.sleep(0.02))  # so that the call and its cancellation arrive together
+    async with trio.open_nursery() as nursery:
+        for _ in range(10):
+            nursery.start_soon(aio.call, double, 1)
+        await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+    assert repr(aio) == "<AsyncioLoop open calls=0>"
+    assert await aio.call(double, 1) == 2
 
 
 async def test_a_result_that_is_there_when_the_cancellation_comes_is_not_thrown_away(aio: AsyncioLoop) -> None:

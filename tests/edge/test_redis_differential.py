@@ -364,10 +364,22 @@ def test_the_boards_scripts_reply_alike(server: BlockingClient, steps: list[Any]
             assert nested(ours) == nested(theirs), (name, arguments)
 
         # The first version is the server's time, so the two differ in it: from there on they go on alike.
-        load: list[RedisValue] = ["", "e", rules, 1000, 60_000_000, 50_000_000, 1, 0]
-        first = await memory.script(LUA["board_load"], VIEW, load)
+        staged = [f"staged {name}" for name in VIEW[1:]]
+        rows: list[RedisValue] = [
+            "ada",
+            "-0",
+            '{"user_id":"ada","username":"Ada","cells":{}}',
+            "ada|p",
+            "9,1,2000,WA,0",
+        ]
+        await both("board_stage", staged, [60_000, 1, *rows])
+        load: list[RedisValue] = ["", "e", rules, 1000, 60_000_000, 50_000_000, 1, 1, 1]
+        names = [*VIEW, *staged]
+        await both("board_load", names, [*load[:-1], 2])  # not all of it is there
+        await both("board_stage", staged, [60_000, 1, *rows])
+        first = await memory.script(LUA["board_load"], names, load)
         assert first == [1, FixedWall().now_ms()]
-        done, version = server.call("EVAL", LUA["board_load"], len(VIEW), *VIEW, *load)
+        done, version = server.call("EVAL", LUA["board_load"], len(names), *names, *load)
         assert done == 1
         assert version > FixedWall().now_ms() // 2
         await memory.call("HSET", "meta", "version", 7)
@@ -378,9 +390,11 @@ def test_the_boards_scripts_reply_alike(server: BlockingClient, steps: list[Any]
         await both("board_page", VIEW[:3], [-1, 2, "bob"])
         await both("board_remove", VIEW, ["bob", "p", "q"])
         await both("board_page", VIEW[:3], [0, 10, ""])
+        assert await memory.call("DBSIZE") == server.call("DBSIZE")
         for name in VIEW:
             command = "ZRANGE" if name == "rank" else "HGETALL"
             words = (command, name, *((0, -1, "WITHSCORES") if name == "rank" else ()))
+            assert await memory.call("TTL", name) == server.call("TTL", name) == -1
             assert comparable(command, await memory.call(*words)) == comparable(command, server.call(*words))
 
     run(play)

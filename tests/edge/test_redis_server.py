@@ -295,7 +295,7 @@ async def test_a_cancelled_caller_goes_at_once_and_the_replies_stay_in_step(
     redis: ServerRedis, behind: BlockingClient
 ) -> None:
     await redis.call("PING")
-    behind.send("DEBUG", "SLEEP", "0.4")
+    behind.send("DEBUG", "SLEEP", "0.8")
     heard: list[int] = []
     async with trio.open_nursery() as nursery:
         for number in range(30):
@@ -307,7 +307,7 @@ async def test_a_cancelled_caller_goes_at_once_and_the_replies_stay_in_step(
         started = trio.current_time()
         with trio.move_on_after(0.05):
             await redis.pipeline([("ECHO", "a"), ("ECHO", "b")])
-        assert trio.current_time() - started < 0.3
+        assert trio.current_time() - started < 0.6
     assert sorted(heard) == list(range(30))
     assert redis._line.connections == 1
     assert repr(redis).endswith("commands=0>")

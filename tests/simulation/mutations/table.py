@@ -9,6 +9,7 @@ INTAKE = "actors/judge/intake.py"
 WORKER = "actors/judge/worker.py"
 SUBMISSIONS = "actors/core/submissions.py"
 CORE = "actors/core/actor.py"
+ACCEPTING = "actors/core/accepting.py"
 SWEEPER = "actors/sweeper.py"
 PROJECTOR = "actors/projector.py"
 APPLY = "contracts/lua/board_apply.lua"
@@ -30,11 +31,11 @@ MUTATIONS: tuple[Mutation, ...] = (
         patch=(
             Replace(
                 CORE,
-                "                    answers.append((delivery, await self._answer(desk, delivery.message, alone)))\n",
-                "                    answers.append((delivery, await self._answer(desk, delivery.message, alone)))\n"
-                "                for delivery, answer in answers:\n"
-                "                    if not isinstance(answer, CodeWarzError):\n"
-                "                        delivery.reply(answer)\n",
+                "            # buggify at core.before_commit\n        return answers\n",
+                "            for delivery, answer in zip(batch, answers, strict=True):\n"
+                "                if not isinstance(answer, CodeWarzError):\n"
+                "                    delivery.reply(answer)\n"
+                "            # buggify at core.before_commit\n        return answers\n",
             ),
         ),
         caught_by=0,
@@ -104,7 +105,7 @@ MUTATIONS: tuple[Mutation, ...] = (
                 "        async with trio.open_nursery() as nursery:\n            for row in rows:\n",
             ),
         ),
-        caught_by=0,
+        caught_by=6,
     ),
     Mutation(
         name="published_past_the_outbox",
@@ -122,14 +123,14 @@ MUTATIONS: tuple[Mutation, ...] = (
                 "                    await self.broker.publish(Topic.SUBMISSION, BrokerMessage(body=msgspec.json.encode(early), message_id=desk.new_id()))\n",
             ),
         ),
-        caught_by=20,
+        caught_by=9,
     ),
     Mutation(
         name="claim_for_ever",
         breaks="what a relay has claimed and not published when it dies is hidden from the others for hours",
         by=("I2", "I9"),
         patch=(Replace(OUTBOX, "CLAIM_MS = 30_000 ", "CLAIM_MS = 30_000_000 "),),
-        caught_by=5,
+        caught_by=8,
     ),
     Mutation(
         name="plain_setnx",
@@ -142,7 +143,7 @@ MUTATIONS: tuple[Mutation, ...] = (
                 "redis.call('SET', KEYS[1], ARGV[1])",
             ),
         ),
-        caught_by=6,
+        caught_by=11,
     ),
     Mutation(
         name="no_fencing",
@@ -151,14 +152,14 @@ MUTATIONS: tuple[Mutation, ...] = (
         patch=(
             Replace(SUBMISSIONS, '        " AND fencing = $6 RETURNING *",\n', '        " AND $6 = $6 RETURNING *",\n'),
         ),
-        caught_by=59,
+        caught_by=24,
     ),
     Mutation(
         name="same_fencing_for_all",
         breaks="every judge of an attempt gets the same fencing number",
         by=("I3",),
         patch=(Replace(SUBMISSIONS, "SET fencing = fencing + 1 WHERE id = $1", "SET fencing = 1 WHERE id = $1"),),
-        caught_by=6,
+        caught_by=10,
     ),
     Mutation(
         name="no_compare_and_set",
@@ -176,15 +177,18 @@ MUTATIONS: tuple[Mutation, ...] = (
                 "        request.submission_id,\n        request.attempt,\n",
             ),
         ),
-        caught_by=10,
+        caught_by=0,
     ),
     Mutation(
         name="idempotency_key_ignored",
         breaks="a repeated request with the same idempotency key makes a second submission",
         by=("I1", "I8"),
         patch=(
+            Replace(ACCEPTING, '    if facts["result_id"] is not None:\n', '    if facts["result_id"] == "":\n'),
             Replace(
-                SUBMISSIONS, "    if earlier is not None:\n", "    if earlier is not None and not earlier.replayed:\n"
+                ACCEPTING,
+                'result_id, created_at_ms) VALUES ($1, $2, $3, $4, $5, $6)",\n',
+                'result_id, created_at_ms) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",\n',
             ),
         ),
         caught_by=0,
@@ -194,7 +198,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         breaks="the sweeper never looks for lost submissions",
         by=("I1", "I9"),
         patch=(Replace(SWEEPER, '            await self._attempt("submissions", self._sweep_waiting)\n', ""),),
-        caught_by=8,
+        caught_by=9,
     ),
     Mutation(
         name="dead_letter_dropped",
@@ -204,7 +208,7 @@ MUTATIONS: tuple[Mutation, ...] = (
             Replace(OUTBOX, '    dead_letter_queue="submission.dlq",\n', "    dead_letter_queue=None,\n"),
             Replace(OUTBOX, 'dead_letter_queue="verdict.dlq", ', ""),
         ),
-        caught_by=11,
+        caught_by=3,
     ),
     Mutation(
         name="score_overwritten",
@@ -218,14 +222,14 @@ MUTATIONS: tuple[Mutation, ...] = (
         breaks="the public board goes on after the freeze",
         by=("I4",),
         patch=(Replace(APPLY, "elseif meta.freeze and line.at >= meta.freeze then", "elseif false then"),),
-        caught_by=1,
+        caught_by=0,
     ),
     Mutation(
         name="versions_begin_again",
         breaks="a board that was lost and rebuilt begins with version 1",
         by=("I5",),
         patch=(Replace(LOAD, ", tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000))", ", 1)"),),
-        caught_by=35,
+        caught_by=10,
     ),
     Mutation(
         name="news_outside_the_script",
@@ -272,7 +276,7 @@ MUTATIONS: tuple[Mutation, ...] = (
             Replace(HUB, "                if topic.is_waiting_in_vain:\n", "                if False:\n"),
             Replace(HUB, '                    nursery.start_soon(self._check_boards, name="sse check")\n', ""),
         ),
-        caught_by=5,
+        caught_by=2,
     ),
     Mutation(
         name="pool_unbounded",
@@ -299,7 +303,7 @@ MUTATIONS: tuple[Mutation, ...] = (
                 "        with trio.CancelScope(shield=True):\n            return await _again_until(\n                SANDBOX_PATIENCE_S, lambda: self.judging.judge(work, blob, _Reporter(self.redis, work))\n            )\n",
             ),
         ),
-        caught_by=6,
+        caught_by=8,
     ),
     Mutation(
         name="old_incarnation_alive",
@@ -353,7 +357,7 @@ MUTATIONS: tuple[Mutation, ...] = (
                 "        held, self._held = list(self._held.values())[:0], {}\n",
             ),
         ),
-        caught_by=11,
+        caught_by=13,
     ),
     Mutation(
         name="mailbox_unbounded",
@@ -379,7 +383,7 @@ MUTATIONS: tuple[Mutation, ...] = (
                 '            from contracts.errors import CodeWarzError\n            raise CodeWarzError("no room") from error\n',
             ),
         ),
-        caught_by=8,
+        caught_by=5,
     ),
     Mutation(
         name="queue_is_a_stack",
@@ -393,7 +397,7 @@ MUTATIONS: tuple[Mutation, ...] = (
                 "return (-self.priority, -self.seq) < (-other.priority, -other.seq)",
             ),
         ),
-        caught_by=0,
+        caught_by=6,
     ),
     Mutation(
         name="no_priorities",
@@ -401,7 +405,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         by=("I9",),
         says="^Starvation",
         patch=(Replace(OUTBOX, '            priority=row["priority"],\n', "            priority=0,\n"),),
-        caught_by=0,
+        caught_by=6,
     ),
     Mutation(
         name="newest_claimed_first",
@@ -435,7 +439,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         name="rebuilt_over_a_write",
         breaks="a rebuild replaces the board without looking whether somebody wrote to it since the log was read",
         by=("I4", "I5"),
-        patch=(Replace(LOAD, "if writes ~= ARGV[1] then return {0, 0} end\n", ""),),
+        patch=(Replace(LOAD, "if writes ~= ARGV[1] or not is_whole then", "if not is_whole then"),),
         caught_by=0,
     ),
 )
