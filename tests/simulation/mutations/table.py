@@ -9,6 +9,7 @@ INTAKE = "actors/judge/intake.py"
 WORKER = "actors/judge/worker.py"
 SUBMISSIONS = "actors/core/submissions.py"
 CORE = "actors/core/actor.py"
+ACCEPTING = "actors/core/accepting.py"
 SWEEPER = "actors/sweeper.py"
 PROJECTOR = "actors/projector.py"
 APPLY = "contracts/lua/board_apply.lua"
@@ -193,8 +194,11 @@ MUTATIONS: tuple[Mutation, ...] = (
         breaks="a repeated request with the same idempotency key makes a second submission",
         by=("I1", "I8"),
         patch=(
+            Replace(ACCEPTING, '    if facts["result_id"] is not None:\n', '    if facts["result_id"] == "":\n'),
             Replace(
-                SUBMISSIONS, "    if earlier is not None:\n", "    if earlier is not None and not earlier.replayed:\n"
+                ACCEPTING,
+                'result_id, created_at_ms) VALUES ($1, $2, $3, $4, $5, $6)",\n',
+                'result_id, created_at_ms) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",\n',
             ),
         ),
         caught_by=0,
