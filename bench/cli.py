@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -79,6 +80,20 @@ def edges(output: OutputOption = Output.TEXT) -> None:
 def projector(output: OutputOption = Output.TEXT) -> None:
     """Board updates per second on a private Redis beside redis-benchmark running the same script."""
     from bench.projector import measure
+
+    _print(_on_a_server("projector", measure), output)
+
+
+@app.command()
+def redis(output: OutputOption = Output.TEXT) -> None:
+    """One GET through the Redis edge, and many at once, beside redis-py alone."""
+    from bench.redis import measure
+
+    _print(_on_a_server("redis", measure), output)
+
+
+def _on_a_server(name: str, measure: Callable[[Path], Awaitable[dict[str, dict[str, float]]]]) -> Report:
+    """Measure with a private server in a folder of its own; where it is not installed, say what to install."""
     from chaos.engines import Missing
     from edge.telemetry import configure_logs
 
@@ -90,4 +105,4 @@ def projector(output: OutputOption = Output.TEXT) -> None:
         except Missing as error:
             typer.echo(error, err=True)
             raise typer.Exit(1) from error
-    _print(Report("projector", found["figures"], found["references"], found["ratios"], machine()), output)
+    return Report(name, found["figures"], found["references"], found["ratios"], machine())

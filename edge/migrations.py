@@ -13,8 +13,9 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 import trio
@@ -25,6 +26,7 @@ from edge.dialect import split_statements
 
 Dialect = Literal["sqlite", "postgres"]
 _FILE = re.compile(r"(?P<version>\d{4})_(?P<name>[a-z0-9_]+)(?:\.(?P<dialect>sqlite|postgres))?\.sql\Z")
+STATEMENT_S = 3600.0  # an index on a large table takes its time
 LOCK_WAIT_S = 600.0  # as long as another program may migrate
 LOCK_LOOK_S = 0.1
 _LOCK = "SELECT pg_try_advisory_xact_lock(20261123, 1) AS is_ours"  # two numbers that only we use
@@ -32,6 +34,15 @@ _TABLE = (
     "CREATE TABLE IF NOT EXISTS schema_migrations ("
     "version INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at_ms BIGINT NOT NULL)"
 )
+
+
+@runtime_checkable
+class Patient(Protocol):
+    """A database that bounds its statements, and can be asked for one connection with another bound."""
+
+    def patient(self, statement_s: float) -> AbstractAsyncContextManager[Database]:
+        """Return the same database, to be opened, with ``statement_s`` seconds for each statement."""
+        ...
 
 
 class MigrationError(Unavailable):
@@ -83,6 +94,13 @@ async def migrate(database: Database, migrations: Sequence[Migration], clock: Wa
     Raises MigrationError when an applied migration differs from the program's or is unknown to it, and Unavailable when another program migrates for longer
     than LOCK_WAIT_S. One that fails is undone, and its error passes through.
     """
+    if not isinstance(database, Patient):
+        return await _migrate(database, migrations, clock)
+    async with database.patient(STATEMENT_S) as patient:
+        return await _migrate(patient, migrations, clock)
+
+
+async def _migrate(database: Database, migrations: Sequence[Migration], clock: WallClock) -> list[Migration]:
     applied: list[Migration] = []
     patient_until = trio.current_time() + LOCK_WAIT_S
     while True:

@@ -1,6 +1,6 @@
 """Accepting submissions, as many as wait together: what must be known of each is read in one statement, decided by plain code, and written for all at once.
 
-A submission that had a transaction's crossings to itself would cost a dozen of them; like this it is one, and a share of four. Errors are found before
+A submission that had a transaction's crossings to itself would cost a dozen of them; like this it is one, and a share of five. Errors are found before
 anything is written, so those who are refused cost the others nothing.
 """
 
@@ -26,14 +26,13 @@ Answer = Accepted | CodeWarzError
 
 
 class Overtaken(Exception):
-    """Another core has committed one of these submissions since it was looked for. Nothing is written; a new transaction will see it."""
+    """Another core has committed one of these submissions, or what stands against it, since it was looked for. A second look sees it."""
 
 
 async def accept(desk: Desk, requests: Sequence[Submit]) -> list[Answer]:
     """Make submissions durable together with the messages that ask for their judging; answer each in its place. Raises Overtaken."""
     answers: list[Answer] = []
     new: list[tuple[Submit, int]] = []
-    entering: dict[tuple[str, str], None] = {}
     for request in requests:
         facts = await desk.tx.fetch_one(
             _FACTS,
@@ -50,8 +49,6 @@ async def accept(desk: Desk, requests: Sequence[Submit]) -> list[Answer]:
             if answer is None:
                 version = await _admitted(desk, request, facts)
                 new.append((request, version))
-                if request.contest_id is not None and request.kind is Kind.SUBMISSION and facts["registered"] is None:
-                    entering[request.contest_id, request.user_id] = None
                 answer = Accepted(submission_id=request.submission_id)
         except CodeWarzError as error:
             answers.append(error)
@@ -62,9 +59,30 @@ async def accept(desk: Desk, requests: Sequence[Submit]) -> list[Answer]:
             await _write(desk, new)
         except Duplicate as taken:
             raise Overtaken from taken
-        for contest_id, user_id in sorted(entering):
-            await enter(desk, contest_id, user_id)
+        await _enter(desk, [request for request, _ in new if request.contest_id is not None])
     return answers
+
+
+async def _enter(desk: Desk, new: Sequence[Submit]) -> None:
+    """Make those who submitted to a contest its participants. Raises Overtaken when a problem has been taken out of its contest since it was looked for.
+
+    Only now is this certain: what a submission refers to is locked from its insertion on, and whoever withdraws somebody or detaches a problem locks the same.
+    """
+    if not new:
+        return
+    places = ", ".join(f"${number}" for number in range(1, len(new) + 1))
+    rows = await desk.tx.fetch(
+        "SELECT DISTINCT s.contest_id, s.user_id, s.kind, a.problem_id AS attached, r.user_id AS registered FROM submissions s"  # noqa: S608 - placeholders
+        " LEFT JOIN contest_problems a ON a.contest_id = s.contest_id AND a.problem_id = s.problem_id"
+        f" LEFT JOIN registrations r ON r.contest_id = s.contest_id AND r.user_id = s.user_id WHERE s.id IN ({places})"
+        " ORDER BY s.contest_id, s.user_id",
+        *(request.submission_id for request in new),
+    )
+    for row in rows:
+        if row["attached"] is None:
+            raise Overtaken
+        if row["registered"] is None and row["kind"] == Kind.SUBMISSION:
+            await enter(desk, row["contest_id"], row["user_id"])
 
 
 def _earlier(request: Submit, facts: Row) -> Accepted | None:

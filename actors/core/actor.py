@@ -4,14 +4,15 @@ A commit costs one fsync, and with the outbox's NOTIFY one global lock, whatever
 one another are accepted together (``accepting``); any other request stands in a savepoint of its own, so one that fails undoes only itself. Nobody gets an
 answer before the commit.
 
-Another core may commit the same submission at the same moment. Then this transaction is undone, and in a new one each request has a savepoint of its own.
+Another core may commit at the same moment. What it made, and this one looked for in vain, is found by a second look in the same transaction; where both wait
+for each other, one is undone wholly and begins again.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -23,7 +24,7 @@ from actors.core.accepting import Overtaken, accept
 from actors.core.desk import Desk
 from actors.service import MailboxService
 from contracts import messages
-from contracts.errors import CodeWarzError, NotFound, Unauthenticated, Unavailable
+from contracts.errors import CodeWarzError, Collided, Duplicate, NotFound, Unauthenticated, Unavailable
 from contracts.messages import BoardEvent, GetProblem, Request, RotateSession
 from contracts.ports import Database, WallClock
 from supervisor.context import Context
@@ -31,6 +32,10 @@ from supervisor.delivery import Delivery
 from supervisor.mailbox import Address
 
 BATCH_MOST = 64
+TRIES_MOST = (
+    3  # of a batch that collides with another core's; PostgreSQL takes a second to see that two wait for each other
+)
+LOOKS_MOST = 2
 
 Handle = Callable[[Desk, Any], Awaitable[Any]]
 
@@ -77,17 +82,20 @@ class Core:
             ctx.inbox.done()
 
     async def _commit(self, batch: list[Delivery[Request[Any]]]) -> None:
-        try:
+        batch = sorted(batch, key=_place)
+        answers: list[Any] = []
+        for tries_left in reversed(range(TRIES_MOST)):
             try:
-                answers = await self._transact(batch, together=True)
-            except Overtaken:
-                answers = await self._transact(batch, together=False)
-        except CodeWarzError as error:
-            if len(batch) > 1:
-                _log.warning("commit_failed", requests=len(batch), error=error.detail)
-            for delivery in batch:
-                delivery.fail(error)
-            return
+                answers = await self._transact([delivery.message for delivery in batch])
+                break
+            except Collided as error:
+                _log.warning("commit_collided", requests=len(batch), error=error.detail, tries_left=tries_left)
+                if not tries_left:
+                    _fail_all(batch, error)
+                    return
+            except CodeWarzError as error:
+                _fail_all(batch, error)
+                return
         # buggify at core.committed
         for delivery, answer in zip(batch, answers, strict=True):
             if isinstance(answer, CodeWarzError):
@@ -95,51 +103,68 @@ class Core:
             else:
                 delivery.reply(answer)
 
-    async def _transact(self, batch: list[Delivery[Request[Any]]], *, together: bool) -> list[Any]:
-        """Answer all in one transaction, in order. Raises Overtaken, with nothing done, when submissions were accepted ``together`` and one is known by now."""
+    async def _transact(self, requests: list[Request[Any]]) -> list[Any]:
+        """Answer all in one transaction, in order, with what each returned or raised."""
         answers: list[Any] = []
         async with self.database.transaction() as tx:
             desk = Desk(tx, self.clock.now_ms(), self.rng)
-            for requests in _runs([delivery.message for delivery in batch], together=together):
-                if len(requests) > 1:
-                    answers += await accept(desk, requests)
+            for is_submit, several in groupby(requests, key=lambda each: isinstance(each, messages.Submit)):
+                if is_submit:
+                    answers += await self._accept(desk, list(several))
                 else:
-                    is_alone = together and len(batch) == 1
-                    alone: AbstractAsyncContextManager[None] = nullcontext() if is_alone else tx.savepoint()
-                    answers.append(await self._answer(desk, requests[0], alone, is_last_try=not together))
-            if len(answers) == 1 and isinstance(answers[0], CodeWarzError):
-                raise answers[0]  # alone in its transaction: undo it
+                    answers += [await self._answer(desk, each) for each in several]
             # buggify at core.before_commit
         return answers
 
-    async def _answer(
-        self, desk: Desk, request: Request[Any], alone: AbstractAsyncContextManager[None], *, is_last_try: bool
-    ) -> Any:
+    async def _accept(self, desk: Desk, requests: list[Any]) -> list[Any]:
+        """Answer submissions together; one by one when another core has just accepted one of them."""
+        if len(requests) > 1:
+            with suppress(Overtaken):
+                async with desk.tx.savepoint():
+                    return list(await accept(desk, requests))
+        return [await self._answer(desk, each) for each in requests]
+
+    async def _answer(self, desk: Desk, request: Request[Any]) -> Any:
+        """Answer one request.
+
+        What it looked for and did not find, another core may have committed before it wrote: so a unique key that is taken makes it look again, once. If that
+        was the reason it finds now what it would have found a moment later; otherwise the key is taken indeed.
+        """
         handle = HANDLERS.get(type(request))
         if handle is None:
             return NotFound(f"core has no answer to {type(request).__name__}")
-        try:
-            async with alone:
-                return await handle(desk, request)
-        except Unavailable:
-            raise  # the database itself is in trouble: that concerns the whole batch
-        except CodeWarzError as error:
-            return error
-        except Overtaken:
-            if not is_last_try:
-                raise
-            return Unavailable(
-                "the same submission is being accepted elsewhere: try again in a moment", retry_after_s=1
-            )
+        answer: CodeWarzError
+        for _ in range(LOOKS_MOST):
+            try:
+                async with desk.tx.savepoint():
+                    return await handle(desk, request)
+            except Unavailable:
+                raise  # the database itself is in trouble: that concerns the whole batch
+            except Duplicate as error:
+                answer = error
+            except CodeWarzError as error:
+                return error
+            except Overtaken:
+                answer = Unavailable(
+                    "the same submission is being accepted elsewhere: try again in a moment", retry_after_s=1
+                )
+        return answer
 
 
-def _runs(requests: list[Request[Any]], *, together: bool) -> Iterator[list[Any]]:
-    """Yield the requests in their order: submissions that follow one another together, everything else alone."""
-    for is_submit, several in groupby(requests, key=lambda each: isinstance(each, messages.Submit)):
-        if is_submit and together:
-            yield list(several)
-        else:
-            yield from ([each] for each in several)
+def _place(delivery: Delivery[Request[Any]]) -> tuple[bool, str]:
+    """Return where in its batch a request is answered: submissions first, together; then in the order of what they change, which is every core's.
+
+    Two cores that touch the same rows one after the other then wait for each other in turn, and not both at once.
+    """
+    request = delivery.message
+    return not isinstance(request, messages.Submit), str(getattr(request, "submission_id", None) or "")
+
+
+def _fail_all(batch: list[Delivery[Request[Any]]], error: CodeWarzError) -> None:
+    if len(batch) > 1:
+        _log.warning("commit_failed", requests=len(batch), error=error.detail)
+    for delivery in batch:
+        delivery.fail(error)
 
 
 class CoreService(MailboxService):

@@ -72,6 +72,7 @@ async def attach_problem(desk: Desk, request: AttachProblem) -> None:
 
 async def detach_problem(desk: Desk, request: DetachProblem) -> None:
     """Take a problem out of a contest unless somebody has submitted to it there."""
+    await desk.tx.fetch("SELECT id FROM problems WHERE id = $1 FOR UPDATE", request.problem_id)  # waits for who submits
     used = await desk.tx.fetch_one(
         "SELECT 1 AS one FROM submissions WHERE contest_id = $1 AND problem_id = $2 AND kind = 'submission' LIMIT 1",
         request.contest_id,
@@ -110,6 +111,7 @@ async def enter(desk: Desk, contest_id: str, user_id: str) -> None:
 
 async def withdraw(desk: Desk, request: Withdraw) -> None:
     """Take somebody out of a contest in which they have not submitted."""
+    await desk.tx.fetch("SELECT id FROM users WHERE id = $1 FOR UPDATE", request.user_id)  # waits for what they submit
     used = await desk.tx.fetch_one(
         "SELECT 1 AS one FROM submissions WHERE contest_id = $1 AND user_id = $2 AND kind = 'submission' LIMIT 1",
         request.contest_id,

@@ -12,6 +12,7 @@ from contracts.ports import Statements
 async def import_problem(desk: Desk, request: ImportProblem) -> int:
     """Keep a package as the newest version; the digest that is the newest already changes nothing."""
     await require_staff(desk, request.imported_by)
+    await desk.tx.fetch("SELECT id FROM problems WHERE id = $1 FOR UPDATE", request.problem_id)  # one import at a time
     row = await desk.tx.fetch_one(
         "SELECT p.version, v.digest FROM problems p JOIN problem_versions v ON v.problem_id = p.id AND v.version = p.version"
         " WHERE p.id = $1",

@@ -26,6 +26,7 @@ from contracts.ports import Row
 from contracts.verdicts import Verdict
 
 REJUDGE_MOST = 20_000  # in one transaction, in which nobody else commits: 0.5 s with SQLite (100 000 took 5.7), 2 cores
+NOT_NOW = "no such submission, or it is still being judged"
 # PostgreSQL gives a parameter the type of its first use, and IS NULL has none: the comparison stands first.
 _SELECTED = "kind = 'submission' AND (id = $1 OR $1 IS NULL) AND (problem_id = $2 OR $2 IS NULL) AND (contest_id = $3 OR $3 IS NULL)"
 _NEWEST = "(SELECT version FROM problems WHERE problems.id = submissions.problem_id)"
@@ -151,7 +152,7 @@ async def rejudge(desk: Desk, request: Rejudge) -> Rejudged:
     )
     many = 0 if row is None else int(row["many"])
     if request.submission_id is not None and many == 0:
-        raise NotFound("no such submission, or it is still being judged")
+        raise NotFound(NOT_NOW)
     if many > REJUDGE_MOST:
         raise Invalid(f"{many} submissions at once are too many (at most {REJUDGE_MOST}): judge again by problem")
     if request.dry_run:
@@ -164,6 +165,11 @@ async def rejudge(desk: Desk, request: Rejudge) -> Rejudged:
         Priority.REJUDGE,
         desk.now_ms,
     )
+    many = len(begun_again) + len(
+        rows
+    )  # another core may have judged some, or had them judged again, since they were counted
+    if request.submission_id is not None and many == 0:
+        raise NotFound(NOT_NOW)
     await desk.request_judging(
         [
             (
@@ -171,7 +177,7 @@ async def rejudge(desk: Desk, request: Rejudge) -> Rejudged:
                 each["priority"],
                 request.correlation_id,
             )
-            for each in [*begun_again, *rows]
+            for each in [*(row for row in begun_again if row["fencing"] > 0), *rows]
         ]
     )
     await desk.tx.execute(
@@ -187,11 +193,10 @@ async def rejudge(desk: Desk, request: Rejudge) -> Rejudged:
 
 
 async def _begin_again(desk: Desk, selector: tuple[str | None, str | None, str | None]) -> list[Row]:
-    """Give those without a verdict the newest problem; return the ones that a judge has already: it is too late now, and they need another."""
-    rows = await desk.tx.fetch(
+    """Give those without a verdict the newest problem, and return them. Those with a ``fencing`` above 0 a judge has already: too late, they need another."""
+    return await desk.tx.fetch(
         "UPDATE submissions SET fencing = CASE WHEN fencing > 0 THEN fencing + 1 ELSE 0 END,"  # noqa: S608 - constants
         f" problem_version = {_NEWEST} WHERE {_SELECTED} AND verdict IS NULL AND problem_version < {_NEWEST}"
         " RETURNING id, attempt, priority, fencing",
         *selector,
     )
-    return [row for row in rows if row["fencing"] > 0]

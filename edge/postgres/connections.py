@@ -8,8 +8,9 @@ Rule 2: where one connection was lost, the others are not trusted either: idle o
         only sure sign of a living server, and until there is one callers hear *Unavailable*, not *outcome unknown*.
 Rule 3: what is committed survives a power cut: ``synchronous_commit`` is on, whatever the server's default says.
 Rule 4: nothing waits for ever. A statement has ``statement_s``; the server stops it itself a little later, should we be gone. A peer that vanished is noticed
-        by keepalives (KEEPALIVE), or USER_TIMEOUT_S after something was sent. A lock is waited for half as long as a statement. A transaction in which nobody
-        says anything for ``statement_s`` is undone by the server, so that a process that stands still does not keep the others from their rows.
+        by keepalives (KEEPALIVE), or USER_TIMEOUT_S after something was sent. A lock is waited for half as long as a statement, LOCK_S_MOST at most. A
+        transaction in which nobody says anything for ``statement_s`` (SILENCE_S_MOST at most) is undone by the server, so that a process that stands still
+        does not keep the others from their rows; the statement of one that died, and its locks, end after CLIENT_CHECK_MS.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ PROOF_S = 1.0
 SERVER_EXTRA_S = 1.0  # by which the server's own limit is above ours: ours says more
 KEEPALIVE = (15, 5, 2)  # idle seconds, seconds between probes, probes: a vanished peer is noticed after 25 s
 USER_TIMEOUT_S = 15.0
+LOCK_S_MOST = 5.0
+SILENCE_S_MOST = 10.0
 CLIENT_CHECK_MS = 1000
 STATEMENTS_KEPT = 512  # prepared, per connection: more than there are in the whole house, so none is prepared twice
 
@@ -131,7 +134,7 @@ class Connections:
     async def connect(self) -> Connection:
         """Make a connection, for this class's callers or for a listener. Raises Unavailable, and EdgeLost when the database is closed."""
         self._refuse_when_closed()
-        milliseconds = round(1000 * self.statement_s)
+        lock_s, silence_s = min(self.statement_s / 2, LOCK_S_MOST), min(self.statement_s, SILENCE_S_MOST)
         idle, interval, probes = KEEPALIVE
         with mapping(self.address, unreachable):
             async with asyncio.timeout(CONNECT_S):
@@ -149,9 +152,9 @@ class Connections:
                     server_settings={
                         "application_name": "codewarz",
                         "default_transaction_isolation": "read committed",
-                        "statement_timeout": str(milliseconds + round(1000 * SERVER_EXTRA_S)),
-                        "lock_timeout": str(milliseconds // 2),
-                        "idle_in_transaction_session_timeout": str(milliseconds),
+                        "statement_timeout": _milliseconds(self.statement_s + SERVER_EXTRA_S),
+                        "lock_timeout": _milliseconds(lock_s),
+                        "idle_in_transaction_session_timeout": _milliseconds(silence_s),
                         "tcp_keepalives_idle": str(idle),
                         "tcp_keepalives_interval": str(interval),
                         "tcp_keepalives_count": str(probes),
@@ -287,6 +290,10 @@ async def _to_its_end(connection: Connection, sql: str) -> str:
                 raise
     answer: str = saying.result().unwrap()
     return answer
+
+
+def _milliseconds(seconds: float) -> str:
+    return str(round(1000 * seconds))
 
 
 def _number(text: str) -> int | float:

@@ -47,8 +47,10 @@ class PostgresDatabase:
     nothing happened, DeadlineExceeded and EdgeLost when the outcome is unknown.
     """
 
-    def __init__(self, url: str, aio: AsyncioLoop, *, size: int = SIZE, statement_s: float = STATEMENT_S) -> None:
-        self.address = Address.parse(url)
+    def __init__(
+        self, url: str | Address, aio: AsyncioLoop, *, size: int = SIZE, statement_s: float = STATEMENT_S
+    ) -> None:
+        self.address = Address.parse(url) if isinstance(url, str) else url
         self._aio = aio
         self._connections = Connections(self.address, statement_s)
         self._turns = trio.CapacityLimiter(size)
@@ -74,6 +76,10 @@ class PostgresDatabase:
             each.close()
         self._aio.post(self._connections.close)
         await trio.lowlevel.checkpoint()
+
+    def patient(self, statement_s: float) -> PostgresDatabase:
+        """Return the same database, to be opened, with one connection and ``statement_s`` seconds for each statement: for migrations."""
+        return PostgresDatabase(self.address, self._aio, size=1, statement_s=statement_s)
 
     async def fetch(self, sql: str, *parameters: Sql) -> list[Row]:
         """Return all rows, after the commit."""

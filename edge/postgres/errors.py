@@ -18,6 +18,7 @@ from asyncpg import exceptions as pg
 
 from contracts.errors import (
     CodeWarzError,
+    Collided,
     Conflict,
     DeadlineExceeded,
     Duplicate,
@@ -32,11 +33,6 @@ AGAIN_S = 1.0  # after which a caller may come again
 SOON_S = 0.1  # the same for a conflict of two transactions: one of them has won by then
 
 _COME_AGAIN: tuple[tuple[type[pg.PostgresError], float, str], ...] = (  # nothing happened, and later it may work
-    (
-        pg.TransactionRollbackError,
-        SOON_S,
-        "two transactions stood in each other's way and this one was undone: try again",
-    ),
     (pg.LockNotAvailableError, AGAIN_S, "others hold what this needs for too long: try again"),
     (pg.InvalidCachedStatementError, SOON_S, "the database's schema has changed just now: try again"),
     (pg.UndefinedTableError, AGAIN_S, "the database has no such table yet: start a core, or run codewarz migrate"),
@@ -120,6 +116,11 @@ def _of_server(exc: pg.PostgresError, address: Address) -> Exception:
         return Conflict("this refers to something that does not exist, or something else still refers to it")
     if isinstance(exc, pg.IntegrityConstraintViolationError | pg.DataError):
         return Invalid(f"the database does not allow this value: {_what_is_wrong(exc)}")
+    if isinstance(exc, pg.TransactionRollbackError):
+        return Collided(
+            f"two transactions stood in each other's way and this one was undone: try again ({exc.sqlstate})",
+            retry_after_s=SOON_S,
+        )
     for kind, after_s, text in _COME_AGAIN:
         if isinstance(exc, kind):
             return Unavailable(f"{text} ({exc.sqlstate})", retry_after_s=after_s)

@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 
 from aiormq.channel import Channel
 
-from contracts.errors import Unavailable
+from contracts.errors import DeadlineExceeded, Unavailable
 from contracts.ports import BrokerMessage
 from edge.rabbitmq.errors import TopologyGone, mapped
-from edge.rabbitmq.link import Link
+from edge.rabbitmq.link import Link, close_channel
 from edge.rabbitmq.topology import EXCHANGE, key_of, level_of
 from edge.rabbitmq.wire import properties_of
 
@@ -33,6 +33,7 @@ class Publisher:
     async def publish(self, routing_key: str, message: BrokerMessage) -> None:
         """Return when every queue bound to the key has the message on its majority's disks."""
         key = key_of(routing_key, level_of(message.priority))
+        channel: Channel | None = None
         what = f"publishing {message.message_id!r} to {routing_key!r}"
         try:
             with mapped(what):
@@ -48,6 +49,11 @@ class Publisher:
                     )
         except TopologyGone:
             self._link.forget_topology()
+            raise
+        except DeadlineExceeded:
+            if channel is not None and channel is self._channel:
+                self._channel = None  # if it was the channel's fault, the next message has another
+                await close_channel(channel)
             raise
 
     @asynccontextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-BOTH = {"test_boards", "test_core", "test_outbox", "test_problems", "test_sweeper"}
+BOTH = {"test_boards", "test_core", "test_outbox", "test_problems", "test_queue_operations", "test_sweeper"}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -10,30 +10,35 @@ import ast
 import importlib
 import random
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import asyncpg
 import pytest
 
 import actors
 from actors.boards import Boards
+from actors.core import accepting
+from actors.core.desk import Desk
 from actors.gateway import problem_queries, queries, submission_queries
 from actors.gateway.cursors import PageQuery, encode_cursor
 from actors.gateway.identity import Caller
 from actors.gateway.submission_queries import SubmissionsQuery
 from actors.projector import Log
+from actors.queue_operations import QueueOperations
 from actors.sweeper import Sweeper
+from actors.system import Neighbours
 from chaos.engines import Postgres
 from contracts.errors import NotFound
 from contracts.messages import Role
-from contracts.ports import Database, Row, Sql
+from contracts.ports import Database, Row, Sql, Transaction
 from edge.aio import AsyncioLoop
 from edge.memory_broker import MemoryBroker
 from edge.memory_redis import MemoryRedis
 from edge.rpc import LocalRpc
+from tests.actors.scenes import submission
 from tests.conftest import Clock, NoMeter
 
 METHODS = {"fetch", "fetch_one", "execute", "execute_many"}
@@ -107,9 +112,9 @@ async def prepared(url: str, texts: Sequence[Site]) -> dict[str, str]:
 class Recorder:
     """A database that remembers from which calls it was asked."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Any, seen: set[tuple[str, int]] | None = None) -> None:
         self._database = database
-        self.seen: set[tuple[str, int]] = set()
+        self.seen = set() if seen is None else seen
 
     def _note(self) -> None:
         frame = sys._getframe(2)
@@ -120,15 +125,18 @@ class Recorder:
 
     async def fetch(self, sql: str, *parameters: Sql) -> list[Row]:
         self._note()
-        return await self._database.fetch(sql, *parameters)
+        rows: list[Row] = await self._database.fetch(sql, *parameters)
+        return rows
 
-    async def fetch_one(self, sql: str, *parameters: Sql) -> Mapping[str, Any] | None:
+    async def fetch_one(self, sql: str, *parameters: Sql) -> Row | None:
         self._note()
-        return await self._database.fetch_one(sql, *parameters)
+        row: Row | None = await self._database.fetch_one(sql, *parameters)
+        return row
 
     async def execute(self, sql: str, *parameters: Sql) -> int:
         self._note()
-        return await self._database.execute(sql, *parameters)
+        changed: int = await self._database.execute(sql, *parameters)
+        return changed
 
     async def execute_many(self, sql: str, parameters: Sequence[Sequence[Sql]]) -> None:
         self._note()
@@ -137,13 +145,18 @@ class Recorder:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Any]:
         async with self._database.transaction() as tx:
-            yield tx
+            yield Recorder(tx, self.seen)
+
+    def savepoint(self) -> Any:
+        return self._database.savepoint()
 
     def listen(self, channel: str) -> Any:
         return self._database.listen(channel)
 
 
-async def test_what_is_put_together_can_be_run_in_every_way(database: Database, clock: Clock) -> None:
+async def test_what_is_put_together_can_be_run_in_every_way(
+    database: Database, clock: Clock, rng: random.Random
+) -> None:
     recorder = Recorder(database)
     redis, rpc = MemoryRedis(clock), LocalRpc()
     for viewer in (None, Caller("ada", "ada", Role.CONTESTANT), Caller("root", "root", Role.ADMIN)):
@@ -172,6 +185,17 @@ async def test_what_is_put_together_can_be_run_in_every_way(database: Database, 
     for login in ("ada", "ada@example.org"):
         await queries.user_by_login(recorder, login)
     boards = Boards(redis, clock)
-    sweeper = Sweeper(recorder, MemoryBroker(), redis, rpc, boards, Log(recorder), clock, random.Random(1), NoMeter())
+    sweeper = Sweeper(recorder, MemoryBroker(), redis, rpc, boards, Log(recorder), clock, rng, NoMeter())
     await sweeper.clean()
+    nobody: Any = None
+    neighbours = Neighbours(recorder, nobody, MemoryBroker(), nobody, nobody, nobody, nobody, clock, rng)
+    operations = QueueOperations(neighbours)
+    for parked in (False, True):
+        await operations.outbox_list({"parked": parked})
+    await operations.outbox_retry({"all": True, "operator": "root"})
+    for verb in (operations.outbox_retry, operations.outbox_park):
+        with suppress(NotFound):
+            await verb({"message_id": "m", "operator": "root"})
+    desk = Desk(cast("Transaction", recorder), 5, rng)
+    await accepting._enter(desk, [submission(1), submission(2)])
     assert [str(site) for site in DYNAMIC if not recorder.has_seen(site)] == []

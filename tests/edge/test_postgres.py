@@ -710,6 +710,14 @@ async def test_four_programs_that_start_at_once_migrate_once(postgres_engine: Po
         assert len(await database.fetch("SELECT version FROM schema_migrations")) == len(migrations)
 
 
+async def test_a_statement_of_a_migration_may_take_longer_than_others(
+    postgres_engine: Postgres, wall: FixedWall, tmp_path: Path
+) -> None:
+    (tmp_path / "0001_slow.sql").write_text("CREATE TABLE slow (x INTEGER); SELECT pg_sleep(0.6);")
+    async with opened_postgres(postgres_engine.url, statement_s=0.3) as database:
+        assert len(await migrate(database, load_migrations(tmp_path, "postgres"), wall)) == 1
+
+
 async def test_one_notification_for_a_statement_whatever_it_inserts(
     database: PostgresDatabase, wall: FixedWall
 ) -> None:

@@ -31,11 +31,21 @@ MUTATIONS: tuple[Mutation, ...] = (
         patch=(
             Replace(
                 CORE,
-                "            # buggify at core.before_commit\n        return answers\n",
+                "                answers = await self._transact([delivery.message for delivery in batch])\n",
+                "                answers = await self._transact([delivery.message for delivery in batch], batch)\n",
+            ),
+            Replace(
+                CORE,
+                "    async def _transact(self, requests: list[Request[Any]]) -> list[Any]:\n",
+                "    async def _transact(self, requests: list[Request[Any]], batch: list[Any]) -> list[Any]:\n",
+            ),
+            Replace(
+                CORE,
+                "            # buggify at core.before_commit\n",
                 "            for delivery, answer in zip(batch, answers, strict=True):\n"
                 "                if not isinstance(answer, CodeWarzError):\n"
                 "                    delivery.reply(answer)\n"
-                "            # buggify at core.before_commit\n        return answers\n",
+                "            # buggify at core.before_commit\n",
             ),
         ),
         caught_by=0,
@@ -419,7 +429,7 @@ MUTATIONS: tuple[Mutation, ...] = (
                 "ORDER BY priority DESC, available_at_ms DESC, id",
             ),
         ),
-        caught_by=0,
+        caught_by=188,
     ),
     Mutation(
         name="early_events_passed_on",
@@ -440,6 +450,6 @@ MUTATIONS: tuple[Mutation, ...] = (
         breaks="a rebuild replaces the board without looking whether somebody wrote to it since the log was read",
         by=("I4", "I5"),
         patch=(Replace(LOAD, "if writes ~= ARGV[1] or not is_whole then", "if not is_whole then"),),
-        caught_by=0,
+        caught_by=45,
     ),
 )
