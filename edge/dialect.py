@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+from contracts.errors import Invalid
 from contracts.ports import Sql
 
 _OPAQUE = r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|/\*.*?\*/|(?P<dollar>\$(?:[A-Za-z_]\w*)?\$).*?(?P=dollar)"
@@ -58,10 +59,14 @@ def plan_for_sqlite(sql: str) -> Plan:
 
 
 def check_parameters(sql: str, parameters: Sequence[Sql]) -> Plan:
-    """Return the statement's plan; raise TypeError when it takes another number of parameters (SQLite would ignore those left over)."""
+    """Return the statement's plan; raise TypeError when it takes another number of parameters (SQLite would ignore those left over).
+
+    Raises Invalid for a text with a NUL character: PostgreSQL keeps none, and SQLite shall not keep what could not be kept there.
+    """
     plan = plan_for_sqlite(sql)
     if len(parameters) != plan.parameters:
         raise TypeError(f"the statement takes {plan.parameters} parameters and was given {len(parameters)}: {sql}")
+    _refuse_nul(parameters)
     return plan
 
 
@@ -70,7 +75,14 @@ def check_rows(sql: str, rows: Sequence[Sequence[Sql]]) -> Plan:
     for row in rows[1:]:
         if len(row) != len(rows[0]):
             raise TypeError(f"rows of {len(rows[0])} and of {len(row)} parameters for one statement: {sql}")
+        _refuse_nul(row)
     return check_parameters(sql, rows[0])
+
+
+def _refuse_nul(parameters: Sequence[Sql]) -> None:
+    for value in parameters:
+        if isinstance(value, str) and "\0" in value:
+            raise Invalid("a text holds a NUL character, which no database keeps")
 
 
 def split_statements(sql: str) -> list[str]:

@@ -88,13 +88,16 @@ async def persist_verdict(desk: Desk, request: PersistVerdict) -> Judged | None:
         request.judge,
         desk.now_ms,
         msgspec.json.encode(request.tests),
-        request.compile_output,
-        request.output,
-        request.judge_error,
+        *(_storable(text) for text in (request.compile_output, request.output, request.judge_error)),
     )
     judged = _judged(row)
     await desk.post_event(judged, correlation_id=row["correlation_id"])
     return judged
+
+
+def _storable(text: str) -> str:
+    """Return what programs, compilers and validators said without the one character that no database keeps: a verdict is never refused for it."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 async def _said_before(desk: Desk, request: PersistVerdict) -> Judged | None:

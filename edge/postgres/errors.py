@@ -118,12 +118,12 @@ def _of_server(exc: pg.PostgresError, address: Address) -> Exception:
         return Invalid(f"the database does not allow this value: {_what_is_wrong(exc)}")
     if isinstance(exc, pg.TransactionRollbackError):
         return Collided(
-            f"two transactions stood in each other's way and this one was undone: try again ({exc.sqlstate})",
+            f"two transactions stood in each other's way and this one was undone: try again ({_reason(exc)})",
             retry_after_s=SOON_S,
         )
     for kind, after_s, text in _COME_AGAIN:
         if isinstance(exc, kind):
-            return Unavailable(f"{text} ({exc.sqlstate})", retry_after_s=after_s)
+            return Unavailable(f"{text} ({_reason(exc)})", retry_after_s=after_s)
     if isinstance(exc, pg.QueryCanceledError):
         return DeadlineExceeded(f"the database at {address} stopped a statement that took too long")
     if isinstance(exc, pg.ProgramLimitExceededError):

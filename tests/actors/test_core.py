@@ -179,6 +179,17 @@ async def test_only_the_newest_fencing_number_writes_a_verdict(core: Rpc, clock:
     assert sum(b'"Judged"' in body for body in await outbox(database, "verdict")) == 1
 
 
+async def test_a_verdict_is_kept_whatever_a_validator_said(core: Rpc, clock: Clock, database: Database) -> None:
+    await scenes.running_contest(core, clock)
+    await core.call("core", submission(1), timeout=1)
+    said = PersistVerdict(
+        submission_id="s1", attempt=1, fencing=await work(core), verdict=Verdict.JE, judge="j", judge_error="a\0b"
+    )
+    assert await core.call("core", said, timeout=1) is not None
+    row = await database.fetch_one("SELECT judge_error FROM verdicts")
+    assert row == {"judge_error": "a\ufffdb"}
+
+
 async def test_a_rejudging_makes_a_new_attempt_and_the_old_judge_is_too_late(core: Rpc, clock: Clock) -> None:
     await scenes.running_contest(core, clock)
     await core.call("core", submission(1), timeout=1)

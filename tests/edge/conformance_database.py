@@ -85,6 +85,22 @@ async def test_integers_keep_64_bits(people: Database, age: int | None) -> None:
     assert row["age"] == age
 
 
+async def test_bytes_keep_every_byte_and_truths_are_truths(database: Database) -> None:
+    await database.execute("CREATE TABLE things (body BYTEA NOT NULL, is_good BOOLEAN NOT NULL, is_odd BOOLEAN)")
+    body = bytes(range(256))
+    await database.execute("INSERT INTO things VALUES ($1, $2, $3)", body, True, None)
+    row = await database.fetch_one("SELECT * FROM things WHERE is_good AND is_odd IS NULL")
+    assert row == {"body": body, "is_good": True, "is_odd": None}
+
+
+async def test_a_sum_of_integers_is_an_integer(people: Database) -> None:
+    await people.execute("INSERT INTO people (id, name, age) VALUES ($1, $2, $3)", 2, "Bob", 2**53)
+    row = await people.fetch_one("SELECT sum(age) AS years, count(*) AS many FROM people")
+    assert row == {"years": 2**53 + 36, "many": 2}
+    assert row is not None
+    assert type(row["years"]) is int
+
+
 async def test_text_keeps_every_character(people: Database) -> None:
     text = "žluťoučký 🐎 'quoted' \"twice\" \\ $1 ?"
     await people.execute("UPDATE people SET name = $1", text)
@@ -113,9 +129,13 @@ async def test_a_value_that_no_column_takes_is_invalid(people: Database, age: in
         await people.execute("UPDATE people SET age = $1", age)
 
 
-async def test_half_a_surrogate_pair_is_invalid(people: Database) -> None:
+@pytest.mark.parametrize("text", ["\ud800", "a\0b"], ids=["half a surrogate pair", "NUL"])
+async def test_what_is_no_text_is_invalid(people: Database, text: str) -> None:
     with pytest.raises(Invalid):
-        await people.execute("UPDATE people SET name = $1", "\ud800")
+        await people.execute("UPDATE people SET name = $1", text)
+    with pytest.raises(Invalid):
+        await people.execute_many("INSERT INTO people (id, name) VALUES ($1, $2)", [(2, "Bob"), (3, text)])
+    assert await names(people) == ["Ada"]
 
 
 async def test_many_rows_are_all_or_nothing(people: Database) -> None:
