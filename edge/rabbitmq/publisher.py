@@ -35,6 +35,7 @@ class Publisher:
         key = key_of(routing_key, level_of(message.priority))
         channel: Channel | None = None
         what = f"publishing {message.message_id!r} to {routing_key!r}"
+        await self._link.connection()  # not within the deadline: until there is one nothing happens, and that is known
         try:
             with mapped(what):
                 async with asyncio.timeout(self._confirm_s), self._places, self._alone(message.message_id):
