@@ -96,7 +96,7 @@ async def cut_gateway_core(stage: Stage) -> None:
 
 @scenario("deaf-listeners", lasts_s=NOTICED_S)
 async def deaf_listeners(stage: Stage) -> None:
-    """Every open connection of the cores to PostgreSQL and of the gateways to Redis dies without a word; new ones work at once, and everybody finds out alone."""
+    """Every open connection of cores to PostgreSQL and of gateways to Redis dies without a word; new ones work, and everybody finds out alone."""
     for link in (*stage.links("core-*", "database"), *stage.links("gateway-*", "redis")):
         link.forget()
     await stage.wait(NOTICED_S)
