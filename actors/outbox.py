@@ -30,8 +30,8 @@ from supervisor.mailbox import Address
 
 CHANNEL = "outbox"
 BATCH_MOST = 100
-CLAIM_MS = 30_000  # a dead relay's rows come back after it
-PUBLISH_TIMEOUT_S = 20.0  # below CLAIM_MS, so that a row is never with two relays
+CLAIM_MS = 8_000  # a dead relay's rows come back after it, so that a core may die in any moment and everything is well again within 10 s
+PUBLISH_TIMEOUT_S = 5.0  # below CLAIM_MS, so that a row is never with two relays
 AWAY_PAUSE_S = 1.0  # before a neighbour that was away is asked again
 CROWDED = 1000  # requests ready in the queue from which on rejudging waits in the outbox: the queue is bounded, and a contest needs room in it
 CROWDED_PAUSE_S = 0.5
