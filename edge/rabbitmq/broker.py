@@ -32,7 +32,8 @@ HELD_MOST = 1_000  # messages that ``get`` gave and nobody has settled
 
 
 class RabbitMqBroker:
-    """RabbitMQ at ``url`` (see ``url.py``; Invalid when it is not right). Use as ``async with``; RabbitMQ need not be there yet.
+    """RabbitMQ at ``url`` (see ``url.py``; Invalid when it is not right). Use as ``async with``, again after it was closed if need be; RabbitMQ
+    need not be there yet.
 
     ``confirm_s`` is the deadline of a publish. While RabbitMQ is away calls raise Unavailable within 0.3 s, but for the first ones: those wait for the
     attempt that finds out, 5 s at most. A connection whose other end says nothing is given up after 8 s at most.
@@ -56,6 +57,9 @@ class RabbitMqBroker:
         return f"<RabbitMqBroker {self._link!r} {self._publishing!r}>"
 
     async def __aenter__(self) -> Self:
+        self._aio.post(self._link.open)
+        self._aio.post(self._publishing.open)
+        await trio.lowlevel.checkpoint()
         return self
 
     async def __aexit__(

@@ -105,6 +105,10 @@ class Link:
         """Have everything declared again before the next use."""
         self._is_prepared = False
 
+    def open(self) -> None:
+        """Take calls, for the first time or again. Nothing is connected before it is needed."""
+        self._is_closed = False
+
     async def close(self) -> None:
         """End the connection and any attempt."""
         self._is_closed = True

@@ -185,6 +185,17 @@ async def test_while_it_is_away_everybody_is_told_at_once_and_nobody_hammers(aio
         nursery.cancel_scope.cancel()
 
 
+async def test_it_is_closed_and_opened_again_as_its_actor_is_restarted(engine: RabbitMq, aio: AsyncioLoop) -> None:
+    queue = Queue(name="reopened", routing_key="reopened", priorities=3)
+    broker = RabbitMqBroker(engine.url, aio)
+    for _ in range(2):
+        async with broker:
+            await broker.declare([queue])
+            await proves_flow(broker, queue)
+        with pytest.raises(Unavailable):
+            await broker.depth(queue.name)
+
+
 async def test_a_server_that_accepts_and_says_nothing_is_unavailable_after_a_while(aio: AsyncioLoop) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         async with RabbitMqBroker(f"amqp://127.0.0.1:{server.getsockname()[1]}", aio) as broker:
