@@ -6,7 +6,7 @@ DEV := $(VENV)/.dev
 RUN := $(VENV)/.run
 INSTALL := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
 
-.PHONY: run cluster test check fmt proto bench clean
+.PHONY: run cluster test check fmt proto bench prove clean
 .DEFAULT_GOAL := run
 
 run: $(RUN)  ## start it, with a demo contest, on http://127.0.0.1:8080
@@ -33,6 +33,9 @@ proto: $(DEV)  ## generate code from contracts/proto/*.proto
 
 bench: $(DEV)  ## measure, and show the figures beside their references
 	$(BIN)/codewarz bench judge
+
+prove:  ## the whole of compose.yaml, with images made here: brought up, judging, broken, judging again, taken down
+	deploy/with-docker sh -c 'deploy/local-images && deploy/prove --local'
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -30,8 +30,8 @@ from supervisor.mailbox import Address
 
 CHANNEL = "outbox"
 BATCH_MOST = 100
-CLAIM_MS = 30_000  # a dead relay's rows come back after it
-PUBLISH_TIMEOUT_S = 20.0  # below CLAIM_MS, so that a row is never with two relays
+CLAIM_MS = 8_000  # a dead relay's rows come back after it, so that a core may die in any moment and everything is well again within 10 s
+PUBLISH_TIMEOUT_S = 5.0  # below CLAIM_MS, so that a row is never with two relays
 AWAY_PAUSE_S = 1.0  # before a neighbour that was away is asked again
 CROWDED = 1000  # requests ready in the queue from which on rejudging waits in the outbox: the queue is bounded, and a contest needs room in it
 CROWDED_PAUSE_S = 0.5
@@ -86,7 +86,7 @@ class Listener:
                 await wakeups.wait()
 
 
-@dataclass(frozen=True)
+@dataclass
 class Relay:
     """Publishes the outbox."""
 
@@ -95,6 +95,7 @@ class Relay:
     clock: WallClock
     rng: random.Random
     meter: Meter
+    _has_bulk: bool = True  # rejudging was there the last time, or is held back: nothing else makes it worth a trip to look how full the queue is
 
     async def run(self, ctx: Context[Scan]) -> None:
         """Scan at the start (a wake-up may have died with an earlier incarnation), then at each wake-up or when a row's time comes."""
@@ -114,9 +115,10 @@ class Relay:
 
     async def _publish_batch(self) -> float:
         """Publish up to BATCH_MOST rows, all confirms in flight together; return the seconds after which there may be more."""
-        is_crowded = (await self.broker.depth(SUBMISSION_QUEUE.name)).ready >= CROWDED
+        is_crowded = self._has_bulk and (await self.broker.depth(SUBMISSION_QUEUE.name)).ready >= CROWDED
         least = Priority.PRACTICE if is_crowded else Priority.REJUDGE
         rows = await claim(self.database, self.clock.now_ms(), BATCH_MOST, least)
+        self._has_bulk = is_crowded or any(row["priority"] == Priority.REJUDGE for row in rows)
         # buggify at relay.claimed
         errors: dict[str, CodeWarzError] = {}
         async with trio.open_nursery() as nursery:

@@ -8,7 +8,8 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import msgspec
 import trio
@@ -21,6 +22,7 @@ _PIPE_BYTES = 1 << 20  # the largest an ordinary user may ask for
 _F_SETPIPE_SZ = 1031
 _MIB = 1 << 20
 _HARD_WALL_FACTOR = 8  # as in agent.py
+_OOM_SCORE = 500  # of a box: where memory runs out for server and boxes together, a program (1000, see agent.py) goes first, then a box, never the server
 _PATIENCE_S = 30.0  # for the agent's own work around a run
 
 
@@ -51,16 +53,17 @@ class BwrapBox:
         info_read, info_write = os.pipe()
         fds = dict(self._group.fds) if self._group is not None else {}
         try:
-            process = subprocess.Popen(  # noqa: S603 - our own arguments, no shell
-                arguments(info_write),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._complaints,
-                env=leftovers.marked_environment(),
-                bufsize=0,
-                pass_fds=(info_write, *fds.values()),
-                start_new_session=True,  # Ctrl-C in a terminal goes to its whole process group: boxes end when we close them
-            )
+            with _expendable():
+                process = subprocess.Popen(  # noqa: S603 - our own arguments, no shell
+                    arguments(info_write),
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=self._complaints,
+                    env=leftovers.marked_environment(),
+                    bufsize=0,
+                    pass_fds=(info_write, *fds.values()),
+                    start_new_session=True,  # Ctrl-C in a terminal goes to its whole process group: boxes end when we close them
+                )
             self._process = process
             assert process.stdin is not None
             assert process.stdout is not None
@@ -215,6 +218,22 @@ class BwrapBox:
             return _outcome(pairs, command.limits)
         except (KeyError, ValueError, protocol.ProtocolError) as problem:
             raise SandboxBroken(f"the agent's account of a run makes no sense: {problem!r}") from problem
+
+
+@contextlib.contextmanager
+def _expendable() -> Iterator[None]:
+    """What is started in the block is a likelier victim than this process when memory runs out.
+
+    Set here and inherited, because nobody else can: a box may have no ``/proc``, and a child that has taken its own user namespace is not ours to write to.
+    Anybody may raise the score, and lower it again to where it was.
+    """
+    score = Path("/proc/self/oom_score_adj")
+    before = score.read_text()
+    score.write_text(str(max(_OOM_SCORE, int(before))))
+    try:
+        yield
+    finally:
+        score.write_text(before)
 
 
 def _file(file: File) -> bytes:

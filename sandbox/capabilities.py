@@ -253,7 +253,7 @@ async def _try(items: list[Capability]) -> tuple[Capability, bool]:
     hint = next((item.remedy for item in items if item.remedy and item.name == "namespaces"), "")
     remedy = (
         hint
-        or "in a container: docker run --cap-add SYS_ADMIN --security-opt seccomp=unconfined --security-opt apparmor=unconfined …"
+        or "in a container: docker run --security-opt seccomp=deploy/seccomp/judge.json --security-opt apparmor=unconfined … (docs/deploy.md)"
     )
     return Capability(name="trial run", is_ok=False, is_required=True, detail=failure.rstrip("."), remedy=remedy), True
 

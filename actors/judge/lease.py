@@ -19,7 +19,7 @@ from contracts.errors import CodeWarzError
 from contracts.lua import lua
 from contracts.ports import Redis
 
-TTL_S = 15.0
+TTL_S = 9.0  # of which a judge that dies keeps others waiting; the platform promises to be well again within 10 s
 RENEW_S = TTL_S / 3  # two renewals may fail before the lease is lost
 
 

@@ -8,6 +8,7 @@ from chaos.stage import Stage
 
 CUT_S = 8.0
 RESETS = 8
+NOTICED_S = 10.0  # after which a statement without an answer, or a listener who hears nothing, has given up (edge/postgres, edge/redis)
 SLOW = Weather(0.2, 0.1)
 
 
@@ -93,9 +94,9 @@ async def cut_gateway_core(stage: Stage) -> None:
     await _cut(stage, "gateway-*", stage.rng.choice(["core-1", "core-2"]))
 
 
-@scenario("deaf-listeners", lasts_s=3)
+@scenario("deaf-listeners", lasts_s=NOTICED_S)
 async def deaf_listeners(stage: Stage) -> None:
-    """Every open connection of the cores to PostgreSQL and of the gateways to Redis dies without a word; new ones work at once."""
+    """Every open connection of cores to PostgreSQL and of gateways to Redis dies without a word; new ones work, and everybody finds out alone."""
     for link in (*stage.links("core-*", "database"), *stage.links("gateway-*", "redis")):
         link.forget()
-    await stage.wait(2)
+    await stage.wait(NOTICED_S)

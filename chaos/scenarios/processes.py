@@ -10,6 +10,7 @@ from chaos.scenarios.registry import scenario
 from chaos.stage import Stage
 
 AWAY_S = 3.0
+STILL_S = 2.5 * CLAIM_MS / 1000
 
 
 async def _dies(stage: Stage, *nodes: Node) -> None:
@@ -58,12 +59,12 @@ async def kill_judges(stage: Stage) -> None:
     await _dies(stage, *judges)
 
 
-@scenario("freeze-core", lasts_s=CLAIM_MS / 1000 + 4)
+@scenario("freeze-core", lasts_s=STILL_S)
 async def freeze_core(stage: Stage) -> None:
     """SIGSTOP of a core for longer than its claim on outbox rows, then SIGCONT: it must not undo what others did meanwhile."""
     core = stage.any(Role.CORE)
     await stage.freeze(core)
-    await stage.wait(CLAIM_MS / 1000 + 2)
+    await stage.wait(STILL_S)
     await stage.thaw(core)
 
 

@@ -45,6 +45,10 @@ class Ledger:
         """Note that the broker itself has lost a copy: whoever asked makes up for it."""
         self._count(topic, message, -1)
 
+    def copies(self, key: tuple[str, int]) -> int:
+        """Return how many copies of a request to judge an attempt are in the broker's care: in the queue, or given out and not answered."""
+        return self._asked[key]
+
     def _count(self, topic: str, message: BrokerMessage, change: int) -> None:
         self._copies[message.message_id] += change
         if topic == SUBMISSION_QUEUE.routing_key:

@@ -85,12 +85,9 @@ async def places_of(cluster: Cluster, key: Key) -> list[str]:
         f"%{key[0]}%",
     )
     found = [_in_the_outbox(cluster, row) for row in rows if _is_about(row["body"], key)]
-    ready = await engines.broker.peek(SUBMISSION_QUEUE.name, LOOKED_AT_MOST)
-    found += [
-        f"request {message.message_id} is number {place} of {len(ready)} in {SUBMISSION_QUEUE.name}"
-        for place, message in enumerate(ready, start=1)
-        if _is_about(message.body, key)
-    ]
+    with_the_broker = engines.ledger.copies(key)
+    if with_the_broker:
+        found.append(f"copies of its request that the broker has: {with_the_broker}{_place(engines, key)}")
     for grave in sorted(GRAVES):
         dead = await engines.broker.peek(grave, LOOKED_AT_MOST)
         found += [f"request {each.message_id} is among the dead letters" for each in dead if _is_about(each.body, key)]
@@ -100,6 +97,15 @@ async def places_of(cluster: Cluster, key: Key) -> list[str]:
     if isinstance(owner, bytes) and isinstance(left_ms, int):
         found.append(f"its lease is held by {owner.decode()} for {left_ms / 1000:.1f} s more")
     return found or ["nowhere: no row in the outbox, no message with the broker, no judge, no lease"]
+
+
+def _place(engines: Engines, key: Key) -> str:
+    """Say its place among those that no judge has begun with; "" when one has. Nobody may look into the queue itself: each look would be a delivery."""
+    waiting = [each for each in engines.lines.requests() if each.served_s is None]
+    ordered = sorted(waiting, key=lambda each: (-each.priority, each.since_s))
+    places = {each.who: place for place, each in enumerate(ordered, start=1)}
+    place = places.get(f"{key[0]}:{key[1]}")
+    return "" if place is None else f", number {place} of {len(places)} that no judge has begun with"
 
 
 def _at_a_judge(machine: Machine, key: Key) -> list[str]:

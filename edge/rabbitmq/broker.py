@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -13,7 +13,7 @@ from aiormq import Connection
 from aiormq.channel import Channel
 from pamqp.commands import Basic
 
-from contracts.errors import Invalid, NotFound, Unavailable
+from contracts.errors import EdgeLost, Invalid, NotFound, Unavailable
 from contracts.ports import BrokerDelivery, BrokerMessage, Queue, QueueDepth
 from edge.aio import AsyncioLoop
 from edge.rabbitmq import topology
@@ -32,10 +32,11 @@ HELD_MOST = 1_000  # messages that ``get`` gave and nobody has settled
 
 
 class RabbitMqBroker:
-    """RabbitMQ at ``url`` (see ``url.py``; Invalid when it is not right). Use as ``async with``; RabbitMQ need not be there yet.
+    """RabbitMQ at ``url`` (see ``url.py``; Invalid when it is not right). Use as ``async with``, again after it was closed if need be; RabbitMQ
+    need not be there yet.
 
-    ``confirm_s`` is the deadline of a publish. While RabbitMQ is away calls raise Unavailable at once, but for the one that finds out: that may take the
-    5 s of an attempt. A connection whose other end says nothing is given up after 8 s at most.
+    ``confirm_s`` is the deadline of a publish. While RabbitMQ is away calls raise Unavailable within 0.3 s, but for the first ones: those wait for the
+    attempt that finds out, 5 s at most. A connection whose other end says nothing is given up after 8 s at most.
     """
 
     is_durable = True
@@ -56,6 +57,9 @@ class RabbitMqBroker:
         return f"<RabbitMqBroker {self._link!r} {self._publishing!r}>"
 
     async def __aenter__(self) -> Self:
+        self._aio.post(self._link.open)
+        self._aio.post(self._publishing.open)
+        await trio.lowlevel.checkpoint()
         return self
 
     async def __aexit__(
@@ -88,7 +92,7 @@ class RabbitMqBroker:
         try:
             yield consumer
         finally:
-            with trio.CancelScope(shield=True):  # a millisecond, or 2 s when nobody answers
+            with trio.CancelScope(shield=True):  # a millisecond, or up to 6 s when nobody answers
                 await self._aio.call(consumer.close)
 
     async def depth(self, queue: str) -> QueueDepth:
@@ -176,7 +180,8 @@ class RabbitMqBroker:
             await asyncio.wait((taking,))
             delivery = None if taking.cancelled() or taking.exception() else taking.result()
             if delivery is not None:
-                await delivery.settle("nack")
+                with suppress(EdgeLost):  # then RabbitMQ has it back already
+                    await delivery.settle("nack")
             raise
 
     async def _take(self, queue: str, parts: Sequence[str]) -> Delivery | None:
@@ -188,15 +193,24 @@ class RabbitMqBroker:
                     gets = self._gets
                     if gets.held >= HELD_MOST:
                         raise Unavailable(f"{gets.held} messages were taken by get and are not settled")
-                    async with asyncio.timeout(RPC_S):
-                        for part in reversed(parts):
-                            delivered = await gets.channel.basic_get(part)
-                            if isinstance(delivered.delivery, Basic.GetOk):
-                                gets.held += 1
-                                return Delivery(self._aio, gets, delivered)
+                    try:
+                        return await self._take_on(gets, parts)
+                    except BaseException:
+                        self._gets = None
+                        gets.is_over = True
+                        await close_channel(gets.channel)
+                        raise
         except TopologyGone:
             self._link.forget_topology()
             raise
+
+    async def _take_on(self, gets: _Gets, parts: Sequence[str]) -> Delivery | None:
+        async with asyncio.timeout(RPC_S):
+            for part in reversed(parts):
+                delivered = await gets.channel.basic_get(part)
+                if isinstance(delivered.delivery, Basic.GetOk):
+                    gets.held += 1
+                    return Delivery(self._aio, gets, delivered)
         return None
 
     async def _peek(self, queue: str, parts: Sequence[str], limit: int) -> list[BrokerMessage]:

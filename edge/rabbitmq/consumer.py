@@ -122,7 +122,10 @@ class Consumer:
 
         async def arrived(delivered: DeliveredMessage) -> None:
             subscription.credit -= 1
-            self._arrived(Delivery(self._aio, self, delivered, subscription), priority)
+            try:
+                self._arrived(Delivery(self._aio, self, delivered, subscription), priority)
+            except Exception as error:  # noqa: BLE001 - a bug, which must crash whoever consumes; the driver would only log it
+                self._end(error)
 
         self._subscriptions.append(subscription)
         with mapped(f"consuming {self._name!r}"):

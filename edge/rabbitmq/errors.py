@@ -35,26 +35,28 @@ def mapped(what: str) -> Iterator[None]:
         if task is not None and task.cancelling():
             raise
         raise EdgeLost(f"{what}: the connection to RabbitMQ is gone") from error
-    except (CodeWarzError, AMQPError, OSError, EOFError, RuntimeError) as error:
+    except (AMQPError, OSError, EOFError, RuntimeError, StopAsyncIteration) as error:
         raise translated(error, what) from error
 
 
 def translated(error: Exception, what: str) -> CodeWarzError:
     """Return the error that one of the driver's stands for."""
     match error:
-        case CodeWarzError():
-            return error
         case TimeoutError():
             return DeadlineExceeded(f"{what}: RabbitMQ did not answer in time")
         case PublishError():
             return Unroutable(f"{what}: no queue is bound to its routing key, it came back")
         case DeliveryError():
-            return PublishRefused(f"{what}: RabbitMQ refused it, a queue is full", retry_after_s=REFUSED_PAUSE_S)
+            return PublishRefused(
+                f"{what}: RabbitMQ refused it: a queue is full, or has lost its majority", retry_after_s=REFUSED_PAUSE_S
+            )
         case ChannelPreconditionFailed():
             return Conflict(f"{what}: {error}")
         case ChannelNotFoundEntity():
             return TopologyGone(f"{what}: {error}")
         case ProbableAuthenticationError():
             return EdgeLost(f"{what}: RabbitMQ does not know this user or password")
+        case StopAsyncIteration():  # so the driver says that a server hung up while they were getting acquainted
+            return EdgeLost(f"{what}: it hung up")
         case _:
             return EdgeLost(f"{what}: {str(error) or type(error).__name__}")

@@ -15,10 +15,11 @@ from aiormq import Connection
 from aiormq.channel import Channel
 
 from contracts.errors import CodeWarzError, Unavailable
-from edge.rabbitmq.errors import TopologyGone, mapped
+from edge.rabbitmq.errors import mapped
 from edge.rabbitmq.url import Address
 
 CONNECT_S = 5.0  # for an attempt: connecting, signing in, declaring
+CALLER_S = 0.3  # so long a caller waits for an attempt that follows one that failed; it goes on without them
 RPC_S = 5.0  # for one answer of a server that is there
 CLOSE_S = 2.0
 PAUSE_FIRST_S = 0.1  # after a failed attempt; doubled with each more, up to the cap
@@ -82,7 +83,14 @@ class Link:
                 raise Unavailable(f"RabbitMQ at {self._address} is away: {self._why}", retry_after_s=pause_s)
             self._attempt = asyncio.get_running_loop().create_task(self._connect(), name=f"connect {self._purpose}")
             self._attempt.add_done_callback(self._attempted)
-        return await asyncio.shield(self._attempt)  # a caller who is cancelled does not take it from the others
+        # A caller who is cancelled, or has waited long enough, does not take the attempt from the others.
+        attempt = self._attempt
+        done, _ = await asyncio.wait((attempt,), timeout=CALLER_S if self._failures else None)
+        if not done:
+            raise Unavailable(f"RabbitMQ at {self._address} is away: {self._why}", retry_after_s=PAUSE_FIRST_S)
+        if attempt.cancelled():
+            raise Unavailable("the edge to RabbitMQ is closed")
+        return attempt.result()
 
     async def channel(self, *, confirms: bool = False) -> Channel:
         """Open a channel. Its frames wait without a bound of their own, so that one that is slow or dead does not stop the others."""
@@ -97,6 +105,10 @@ class Link:
         """Have everything declared again before the next use."""
         self._is_prepared = False
 
+    def open(self) -> None:
+        """Take calls, for the first time or again. Nothing is connected before it is needed."""
+        self._is_closed = False
+
     async def close(self) -> None:
         """End the connection and any attempt."""
         self._is_closed = True
@@ -107,22 +119,25 @@ class Link:
             await _end(self._connection)
 
     async def _connect(self) -> Connection:
+        """Connect unless only the topology is missing, and declare that."""
+        connection = self._connection
         try:
             with mapped(f"connecting to RabbitMQ at {self._address}"):
                 async with asyncio.timeout(CONNECT_S):
-                    if self._connection is None or not self._connection.is_opened:
-                        self._connection = await self._open()
-                    await self._prepare(self._connection)
-        except CodeWarzError as error:
-            self._failed(error.detail)
-            if self._connection is not None:
-                connection, self._connection = self._connection, None
+                    if connection is None:
+                        connection = await self._open()
+                    await self._prepare(connection)
+        except BaseException as error:
+            if isinstance(error, CodeWarzError):
+                self._failed(error.detail)
+            if connection is not None and connection is not self._connection:  # with an older one others may be at work
                 await _end(connection)
-            if isinstance(error, Unavailable) and not isinstance(error, TopologyGone):
+            if isinstance(error, Unavailable):
                 raise Unavailable(error.detail, retry_after_s=PAUSE_FIRST_S) from error
             raise
+        self._connection = connection
         self._is_prepared = True
-        return self._connection
+        return connection
 
     async def _open(self) -> Connection:
         connection = _Connection(
@@ -140,14 +155,15 @@ class Link:
             attempt.exception()  # told to those who wait for it, of whom there may be none left
 
     def _note_loss(self) -> None:
-        """A connection that ended by itself soon after it was made is a failure, or we would connect again and again without a pause."""
+        """Connect again at once after a loss; but one loss soon after the other is a failure, or we would go on so without a pause."""
         if self._connection is not None and not self._connection.is_opened:
             self._connection = None
             self._is_prepared = False
-            if asyncio.get_running_loop().time() - self._since < HEALTHY_S:
-                self._failed("the connection was lost")
+            is_healthy = asyncio.get_running_loop().time() - self._since >= HEALTHY_S
+            if self._failures and not is_healthy:
+                self._failed("the connection was lost again")
             else:
-                self._failures = 0
+                self._failures = 0 if is_healthy else 1
 
     def _failed(self, why: str) -> None:
         pause_s = min(PAUSE_CAP_S, PAUSE_FIRST_S * 2 ** min(self._failures, 16))

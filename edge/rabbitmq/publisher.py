@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 
 from aiormq.channel import Channel
 
-from contracts.errors import Unavailable
+from contracts.errors import DeadlineExceeded, Unavailable
 from contracts.ports import BrokerMessage
 from edge.rabbitmq.errors import TopologyGone, mapped
-from edge.rabbitmq.link import Link
+from edge.rabbitmq.link import Link, close_channel
 from edge.rabbitmq.topology import EXCHANGE, key_of, level_of
 from edge.rabbitmq.wire import properties_of
 
@@ -33,7 +33,9 @@ class Publisher:
     async def publish(self, routing_key: str, message: BrokerMessage) -> None:
         """Return when every queue bound to the key has the message on its majority's disks."""
         key = key_of(routing_key, level_of(message.priority))
+        channel: Channel | None = None
         what = f"publishing {message.message_id!r} to {routing_key!r}"
+        await self._link.connection()  # not within the deadline: until there is one nothing happens, and that is known
         try:
             with mapped(what):
                 async with asyncio.timeout(self._confirm_s), self._places, self._alone(message.message_id):
@@ -48,6 +50,11 @@ class Publisher:
                     )
         except TopologyGone:
             self._link.forget_topology()
+            raise
+        except DeadlineExceeded:
+            if channel is not None and channel is self._channel:
+                self._channel = None  # if it was the channel's fault, the next message has another
+                await close_channel(channel)
             raise
 
     @asynccontextmanager

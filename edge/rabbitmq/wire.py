@@ -32,8 +32,8 @@ def message_of(delivered: DeliveredMessage) -> BrokerMessage:
     properties = delivered.header.properties
     table: Mapping[str, Any] = properties.headers or {}
     headers = {name: value for name, value in table.items() if isinstance(value, str) and not _is_rabbits(name)}
-    deaths = table.get(DEATHS)
-    if isinstance(deaths, list) and deaths:
+    deaths = [each for each in _list(table.get(DEATHS)) if isinstance(each, dict)]
+    if deaths:
         headers |= _epitaph(deaths, headers.get(DEATH_COUNT, ""))
     return BrokerMessage(
         body=delivered.body,
@@ -53,11 +53,17 @@ def _is_rabbits(name: str) -> bool:
     return name.startswith(("x-first-death-", "x-last-death-"))
 
 
-def _epitaph(deaths: list[Any], carried: str) -> dict[str, str]:
+def _list(value: object) -> list[Any]:
+    """Return a header's value as a list: somebody else's message may have anything there, and must not stop a consumer."""
+    return value if isinstance(value, list) else []
+
+
+def _epitaph(deaths: list[dict[str, Any]], carried: str) -> dict[str, str]:
     """Return the last death, which RabbitMQ puts first, and how many there were in all."""
     last = deaths[0]
-    keys = last.get("routing-keys") or [""]
-    count = sum(int(each.get("count", 1)) for each in deaths) + (int(carried) if carried.isdecimal() else 0)
+    keys = _list(last.get("routing-keys")) or [""]
+    counts = [each.get("count") for each in deaths]
+    count = sum(each if isinstance(each, int) else 1 for each in counts) + (int(carried) if carried.isdecimal() else 0)
     return {
         DEATH_QUEUE: without_level(str(last.get("queue", ""))),
         DEATH_REASON: str(last.get("reason", "")),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from chaos.engines import Missing, Postgres, RabbitMq, Redis
 from chaos.run import rounds
 from chaos.scenarios import SCENARIOS
 from chaos.small_disk import CannotMount, fill, free, mount, unmount
@@ -58,3 +59,25 @@ def test_a_small_disk_can_be_filled_to_the_last_byte_and_freed(tmp_path: Path) -
         (disk / "more").write_bytes(b"x" * 5000)
     finally:
         unmount(disk)
+
+
+@pytest.mark.sandbox
+def test_a_judge_that_is_killed_in_the_middle_of_a_test_loses_nothing(tmp_path: Path) -> None:
+    try:
+        for engine in (Postgres, Redis, RabbitMq):
+            engine(tmp_path).command()
+    except Missing as error:
+        pytest.skip(str(error))
+    done = subprocess.run(
+        [CODEWARZ, "chaos", "run", "kill-judge", "-o", "json"], capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.stdout, done.stderr
+    (outcome,) = json.loads(done.stdout)["scenarios"]
+    assert outcome["violations"] == [], outcome
+    assert done.returncode == 0
+    assert outcome["accepted"] == outcome["judged"] > 10
+    assert (outcome["lost"], outcome["judged_twice"]) == (0, 0)
+    assert outcome["board_equal"]
+    assert outcome["breakers_recovered"]
+    assert outcome["recovered_s"] <= 10
+    assert outcome["skipped"] is outcome["logs"] is None

@@ -16,6 +16,7 @@ from contracts.ports import Broker, Database, Redis, Rpc
 from edge.aio import AsyncioLoop
 from edge.memory_broker import MemoryBroker
 from edge.memory_redis import MemoryRedis
+from edge.rabbitmq import RabbitMqBroker
 from edge.redis import ServerRedis
 from edge.rpc import LocalRpc
 from edge.rpc.grpc import GrpcRpc
@@ -27,7 +28,8 @@ pytest.register_assert_rewrite(
     "tests.edge.conformance_redis",
     "tests.edge.conformance_rpc",
 )
-from tests.postgres import opened_postgres  # noqa: E402 - after the registration
+from tests.edge.conformance_broker import delete_queues  # noqa: E402 - after the registration
+from tests.postgres import opened_postgres  # noqa: E402
 
 WALL_MS = 1_700_000_000_123
 
@@ -71,9 +73,18 @@ async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncItera
         yield opened
 
 
-@pytest.fixture(params=["memory"])
-def broker(request: pytest.FixtureRequest) -> Broker:
-    return MemoryBroker()
+@pytest.fixture(params=["memory", "rabbitmq"])
+async def broker(request: pytest.FixtureRequest) -> AsyncIterator[Broker]:
+    if request.param == "memory":
+        yield MemoryBroker()
+        return
+    url = request.getfixturevalue("rabbitmq_engine").url
+    async with AsyncioLoop() as aio, RabbitMqBroker(url, aio) as opened:
+        try:
+            yield opened
+        finally:
+            with trio.CancelScope(shield=True):
+                await aio.call(delete_queues, opened)
 
 
 @pytest.fixture(params=["local", "grpc"])

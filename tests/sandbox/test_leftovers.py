@@ -1,4 +1,4 @@
-"""What a killed server left behind is ended, and nothing else."""
+"""What a killed server left behind is ended, and nothing else; and who is killed first."""
 
 from __future__ import annotations
 
@@ -6,10 +6,15 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
 from sandbox import leftovers
+from sandbox.bwrap import BwrapProvider
+from sandbox.bwrap_box import BwrapBox
+from sandbox.provider import BoxLimits
+from tests.sandbox.conftest import boxes
 
 GONE = "4194303.1"  # no process number is that high by default, and none began one tick after boot
 
@@ -48,3 +53,16 @@ def test_one_of_a_server_that_is_there_is_left_alone(sleepers: ExitStack) -> Non
     leftovers.end_orphans()
     assert ours.pid in {pid for pid, _ in leftovers.marked()}
     assert ours.poll() is None
+
+
+def blame(pid: int | str) -> int:
+    return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
+
+
+async def test_where_memory_runs_out_a_box_goes_before_its_server(box: BwrapBox) -> None:
+    before = blame("self")
+    assert before < 500
+    assert {blame(pid) for pid in (box.agent_pid, *boxes())} == {500}
+    another = await BwrapProvider().open(BoxLimits())
+    await another.close()
+    assert blame("self") == before

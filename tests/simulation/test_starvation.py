@@ -104,7 +104,7 @@ def test_a_run_that_does_not_come_to_rest_says_for_each_submission_where_it_is()
     assert "and has not answered it; judge-1 has it in a sandbox, fencing 1; where judge-1 waits: " in said
     assert "judging.py:" in said
     assert re.search(r"its lease is held by judge-1/\S+ for \d+\.\d s more", said)
-    assert re.search(r"request 01\w+ is number 1 of \d in submission\.queue", said)
+    assert re.search(r"copies of its request that the broker has: 1, number 1 of \d that no judge has begun with", said)
 
 
 @pytest.mark.usefixtures("is_impatient")

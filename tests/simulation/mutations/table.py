@@ -139,8 +139,8 @@ MUTATIONS: tuple[Mutation, ...] = (
         name="claim_for_ever",
         breaks="what a relay has claimed and not published when it dies is hidden from the others for hours",
         by=("I2", "I9"),
-        patch=(Replace(OUTBOX, "CLAIM_MS = 30_000 ", "CLAIM_MS = 30_000_000 "),),
-        caught_by=8,
+        patch=(Replace(OUTBOX, "CLAIM_MS = 8_000 ", "CLAIM_MS = 30_000_000 "),),
+        caught_by=5,
     ),
     Mutation(
         name="plain_setnx",
@@ -429,7 +429,7 @@ MUTATIONS: tuple[Mutation, ...] = (
                 "ORDER BY priority DESC, available_at_ms DESC, id",
             ),
         ),
-        caught_by=0,
+        caught_by=188,
     ),
     Mutation(
         name="early_events_passed_on",

@@ -1,0 +1,1 @@
+"""Tests of how CodeWarz is deployed."""

@@ -1,0 +1,140 @@
+"""The files beside compose.yaml: passwords, the images' recipe, the health check, the judges' system call filter."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+from tests.deploy.conftest import TOP, script
+
+
+def make_secrets(path: Path) -> dict[str, str]:
+    subprocess.run([TOP / "deploy/secrets", path], check=True, capture_output=True)
+    return dict(
+        line.split("=", 1) for line in path.read_text().splitlines() if "=" in line and not line.startswith("#")
+    )
+
+
+def test_secrets_are_long_different_and_for_their_owner_only(tmp_path: Path) -> None:
+    made = make_secrets(tmp_path / ".env")
+    assert made.keys() == script("secrets").WANTED.keys()
+    assert len(set(made.values())) == len(made)
+    assert all(len(value) == 48 and value.isalnum() for value in made.values())
+    assert stat.S_IMODE((tmp_path / ".env").stat().st_mode) == 0o600
+    assert [each.name for each in tmp_path.iterdir()] == [".env"]
+
+
+def test_secrets_that_are_there_stay_and_so_does_everything_else(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("# mine\nJUDGE_WORKERS=8\nREDIS_PASSWORD=kept\nRPC_SECRET=")
+    (tmp_path / ".env").chmod(0o644)
+    first = make_secrets(tmp_path / ".env")
+    assert first["REDIS_PASSWORD"] == "kept"
+    assert first["JUDGE_WORKERS"] == "8"
+    assert len(first["RPC_SECRET"]) == 48
+    assert (tmp_path / ".env").read_text().startswith("# mine\n")
+    assert stat.S_IMODE((tmp_path / ".env").stat().st_mode) == 0o600
+    assert make_secrets(tmp_path / ".env") == first
+
+
+def test_nothing_goes_to_the_engine_that_an_image_is_not_made_of() -> None:
+    lines = [line for line in (TOP / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
+    assert lines[0] == "*"
+    let_in = {line[1:] for line in lines if line.startswith("!")}
+    assert not let_in & {".env", ".git", "tests", "deploy", ".venv"}
+    assert {
+        "actors",
+        "contracts",
+        "edge",
+        "sandbox",
+        "supervisor",
+        "chaos",
+        "bench",
+        "pyproject.toml",
+        "constraints.txt",
+    } <= let_in
+
+
+def test_the_image_runs_as_nobody_special_under_an_init_and_says_how_it_is() -> None:
+    lines = (TOP / "deploy/Dockerfile").read_text().splitlines()
+    last = lines[max(at for at, line in enumerate(lines) if line.startswith("FROM")) :]
+    assert [line for line in last if line.startswith("USER")] == ["USER 10001:10001"]
+    assert 'ENTRYPOINT ["tini", "--", "codewarz"]' in last
+    assert any(line.startswith("HEALTHCHECK") for line in last)
+    assert "ARG BASE=debian:bookworm-slim" in lines
+    assert not any("apt-get" in line or "pip" in line for line in last)
+
+
+class _Health(BaseHTTPRequestHandler):
+    status = 200
+
+    def do_GET(self) -> None:
+        self.send_response(self.status if self.path == "/health/ready" else 404)
+        self.end_headers()
+        self.wfile.write(b'{"status": "as it is"}')
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None: ...
+
+
+@contextmanager
+def answering(status: int) -> Iterator[int]:
+    handler = type("Handler", (_Health,), {"status": status})
+    with HTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def ask_health(port: int) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "CODEWARZ_HTTP": f"0.0.0.0:{port}"}
+    return subprocess.run(
+        [TOP / "deploy/health"], env=environment, capture_output=True, text=True, timeout=30, check=False
+    )
+
+
+def test_the_health_check_says_what_the_process_says() -> None:
+    with answering(200) as port:
+        assert ask_health(port).returncode == 0
+    with answering(503) as port:
+        unwell = ask_health(port)
+        assert unwell.returncode == 1
+        assert "as it is" in unwell.stderr
+    gone = ask_health(port)
+    assert gone.returncode == 1
+    assert f"no answer on port {port}" in gone.stderr
+
+
+def test_judges_may_call_what_docker_allows_and_what_a_sandbox_needs() -> None:
+    added = script("seccomp/derive").ADDED
+    profile = json.loads((TOP / "deploy/seccomp/judge.json").read_text())
+    ours, dockers = profile["syscalls"][: len(added)], profile["syscalls"][len(added) :]
+    assert {rule["names"][0]: rule["comment"] for rule in ours} == added
+    assert all(rule["action"] == "SCMP_ACT_ALLOW" and len(rule["names"]) == 1 for rule in ours)
+    assert profile["defaultAction"] == "SCMP_ACT_ERRNO"
+    for_everybody = {
+        name for rule in dockers if not rule.keys() & {"includes", "excludes", "args"} for name in rule["names"]
+    }
+    assert len(for_everybody) > 300
+    assert not for_everybody & {
+        *added,
+        "unshare",
+        "setns",
+        "bpf",
+        "keyctl",
+        "add_key",
+        "ptrace",
+        "userfaultfd",
+        "io_uring_setup",
+        "open_by_handle_at",
+    }
+    assert script("seccomp/derive").derive({**profile, "syscalls": dockers}) == profile
