@@ -119,7 +119,7 @@ class Play:
                     watching.start_soon(reader.watch, name=reader.name)
                 await self._break_and_heal()
                 watching.cancel_scope.cancel()
-        except* (NoSuchMoment, Refused) as group:
+        except* (NoSuchMoment, Refused, RuntimeError) as group:  # the last: something did not start again
             for error in _leaves(group):
                 self._violated("I9", str(error))
         self.violations += self._book.violations

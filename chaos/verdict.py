@@ -106,8 +106,9 @@ def judge_logs(lines: Mapping[str, Sequence[str]]) -> list[Violation]:
 
 
 def judge_boxes(most: Mapping[str, int], workers: int, orphans: Sequence[int]) -> list[Violation]:
-    """I6: never more sandboxes than workers, and none without its judge."""
-    found = [
+    """I6: never more sandboxes than workers, and none without its judge. That none was seen at all says that nobody looked in the right place."""
+    found = [] if most else [Violation("I6", "no sandbox was ever seen")]
+    found += [
         Violation("I6", f"{name} had {many} sandboxes at once, and {workers} workers")
         for name, many in most.items()
         if many > workers

@@ -109,6 +109,8 @@ class DeadlineExceeded(Unavailable):
 class Collided(Unavailable):
     """Two transactions stood in each other's way and this one was undone, wholly. The other is through by now, so it may begin again at once."""
 
+    code = "collided"
+
 
 class SetAside(CodeWarzError):
     """The request crashed whoever handled it, twice, and was set aside for the operators. It changed nothing, and sent again it would crash them again."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chaos.proxy import Weather
 from chaos.scenarios.registry import scenario
-from chaos.stage import Stage
+from chaos.stage import NoSuchMoment, Stage
 
 CUT_S = 8.0
 RESETS = 8
@@ -16,11 +16,14 @@ async def _cut(stage: Stage, process: str, neighbour: str, seconds: float = CUT_
     """Cut by a black hole, the silent way: nobody is told that anything is wrong."""
     links = stage.links(process, neighbour)
     stage.say(f"nothing gets from {process} to {neighbour}")
+    before = sum(link.swallowed for link in links)
     for link in links:
         link.swallow()
     await stage.wait(seconds)
     for link in links:
         link.heal()
+    if sum(link.swallowed for link in links) == before:
+        raise NoSuchMoment(f"nobody sent anything from {process} to {neighbour}: nothing was cut")
 
 
 async def _refuse(stage: Stage, process: str, neighbour: str, seconds: float = CUT_S) -> None:

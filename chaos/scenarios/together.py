@@ -32,11 +32,12 @@ async def redis_and_leaderboard(stage: Stage) -> None:
 async def two_by_chance(stage: Stage) -> None:
     """Two of all processes and engines, chosen by the seed, are killed or frozen, one a moment after the other."""
     everybody: list[Child] = [*stage.cluster.nodes.values(), *stage.cluster.engines.values()]
-    first, second = stage.rng.sample(everybody, 2)
-    frozen = [each for each in (first, second) if stage.rng.random() < 0.5]
-    for each in (first, second):
-        await (stage.freeze if each in frozen else stage.kill)(each)
+    frozen, killed = list[Child](), list[Child]()
+    for each in stage.rng.sample(everybody, 2):
+        is_frozen = stage.rng.random() < 0.5
+        (frozen if is_frozen else killed).append(each)
+        await (stage.freeze if is_frozen else stage.kill)(each)
         await stage.wait(stage.rng.uniform(0, 1.5))
     await stage.wait(stage.rng.uniform(2, 5))
-    for each in (first, second):
-        await (stage.thaw if each in frozen else stage.start)(each)
+    await stage.thaw(*frozen)
+    await stage.start(*killed)  # at once: one may not be ready without the other

@@ -92,6 +92,7 @@ class PostgresWakeups:
         self._feed.put(None)
 
     def _lost(self, *_: Any) -> None:
+        self._connections.distrust()  # what happened to this one has likely happened to those that nobody has asked anything since
         self._feed.end(EdgeLost(f"the listening connection to the database at {self._connections.address} was lost"))
 
     def _cut(self) -> None:

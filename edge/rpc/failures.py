@@ -40,6 +40,7 @@ STATUSES: Mapping[type[CodeWarzError], Status] = {
     errors.TooMany: Status.RESOURCE_EXHAUSTED,
     errors.Unavailable: Status.UNAVAILABLE,
     errors.DeadlineExceeded: Status.DEADLINE_EXCEEDED,
+    errors.Collided: Status.ABORTED,
     errors.SetAside: Status.INTERNAL,
     errors.Unroutable: Status.INTERNAL,
     errors.PublishRefused: Status.INTERNAL,

@@ -120,6 +120,7 @@ def test_a_log_is_read_once(tmp_path: Any) -> None:
 def test_more_sandboxes_than_workers_and_orphans_are_found() -> None:
     assert judge_boxes({"judge-1": 2}, 2, []) == []
     assert [each.invariant for each in judge_boxes({"judge-1": 3}, 2, [77])] == ["I6", "I6"]
+    assert [each.detail for each in judge_boxes({}, 2, [])] == ["no sandbox was ever seen"]
 
 
 def test_an_onlooker_complains_of_versions_that_fall_of_gaps_and_of_silence_about_them() -> None:

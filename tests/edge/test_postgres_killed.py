@@ -1,4 +1,4 @@
-"""PostgreSQL dies under many callers: each of them hears that it is away or that nobody knows what happened, and nothing else."""
+"""PostgreSQL dies, or its connections do: callers hear that it is away or that nobody knows what happened, nothing else, and not for longer than they must."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import pytest
 import trio
 
 from chaos.engines import Missing, Postgres
-from contracts.errors import Unavailable
+from chaos.proxy import Proxy
+from contracts.errors import EdgeLost, Unavailable
 from edge.aio import AsyncioLoop
 from edge.postgres import PostgresDatabase
 
@@ -54,3 +55,23 @@ async def test_a_server_that_says_its_last_word_to_an_idle_connection_is_lost_an
             await trio.to_thread.run_sync(mortal.kill)
             await trio.to_thread.run_sync(mortal.start)
         over = True
+
+
+async def test_where_the_listener_hears_nothing_any_more_the_idle_connections_are_not_believed_either(
+    postgres_engine: Postgres, nursery: trio.Nursery
+) -> None:
+    """Each of them would take a statement's whole deadline to show that it is dead, one after the other."""
+    proxy = Proxy()
+    port = proxy.route("core-1", "database", postgres_engine.port)
+    await nursery.start(proxy.run)
+    async with AsyncioLoop() as aio, PostgresDatabase(postgres_engine.url_at(port), aio) as database:
+        async with trio.open_nursery() as several:
+            for _ in range(4):
+                several.start_soon(database.fetch_one, "SELECT pg_sleep(0.1) IS NULL AS done")
+        async with database.listen("outbox") as wakeups:
+            proxy.links()[0].forget()
+            with trio.fail_after(30), pytest.raises(EdgeLost):
+                await wakeups.wait()
+            with trio.fail_after(3):
+                assert await database.fetch_one("SELECT 1 AS one") == {"one": 1}
+    nursery.cancel_scope.cancel()
