@@ -166,8 +166,6 @@ async def test_an_idle_relay_asks_nothing(
     database: Database, broker: MemoryBroker, clock: Clock, rng: random.Random, meter: Meter, nursery: trio.Nursery
 ) -> None:
     tree = house(database, broker, clock, rng, meter)
-    await nursery.start(tree.run)
-    await trio.testing.wait_all_tasks_blocked()
     asked: list[str] = []
     original = database.fetch
 
@@ -176,8 +174,13 @@ async def test_an_idle_relay_asks_nothing(
         return await original(sql, *parameters)  # type: ignore[arg-type]
 
     database.fetch = counted  # type: ignore[method-assign]
+    await nursery.start(tree.run)
+    many = 0
+    while not asked or len(asked) > many:  # the first scans, which take their time on a real server
+        many = len(asked)
+        await trio.testing.wait_all_tasks_blocked(0.3)
     await trio.testing.wait_all_tasks_blocked(0.05)
-    assert asked == []
+    assert len(asked) == many
     await tree.shutdown()
 
 
