@@ -126,7 +126,7 @@ class _Picked:
             return embedded
         from edge.postgres import PostgresDatabase
 
-        networked = self._hold(PostgresDatabase(url, self._loop()))
+        networked = self._hold("DATABASE", lambda aio: PostgresDatabase(url, aio))
         run = _migrated(networked, networked, "postgres", self._clock) if migrates else _held(networked)
         self.actors.append(Edge("database", run))
         return networked
@@ -143,7 +143,7 @@ class _Picked:
             return embedded
         from edge.redis import ServerRedis
 
-        networked = self._hold(ServerRedis(self._settings.redis, self._loop()))
+        networked = self._hold("REDIS", lambda aio: ServerRedis(self._settings.redis, aio))
         self.actors.append(Edge("redis", _held(networked)))
         return networked
 
@@ -158,7 +158,7 @@ class _Picked:
             return embedded
         from edge.rabbitmq import RabbitMqBroker
 
-        networked = self._hold(RabbitMqBroker(self._settings.broker, self._loop()))
+        networked = self._hold("BROKER", lambda aio: RabbitMqBroker(self._settings.broker, aio))
         self.actors.append(Edge("broker", _held(networked)))
         return networked
 
@@ -170,18 +170,21 @@ class _Picked:
             return LocalRpc()
         from edge.rpc.grpc import GrpcRpc
 
-        networked = self._hold(GrpcRpc(self._settings.rpc, self._loop()))
+        networked = self._hold("RPC", lambda aio: GrpcRpc(self._settings.rpc, aio))
         self.actors.append(Edge("grpc", _held(networked)))
         return networked
 
-    def _hold(self, networked: H) -> H:
-        self.held.append(networked)
-        return networked
-
-    def _loop(self) -> AsyncioLoop:
+    def _hold(self, setting: str, make: Callable[[AsyncioLoop], H]) -> H:
+        """Make a networked neighbour on this process's loop; a URL that makes no sense is told with the name of its setting."""
         if self.aio is None:
             self.aio = AsyncioLoop()
-        return self.aio
+        try:
+            networked = make(self.aio)
+        except Invalid as error:
+            name = f"CODEWARZ_{setting}"
+            raise Invalid(error.detail if name in error.detail else f"{name}: {error.detail}") from error
+        self.held.append(networked)
+        return networked
 
 
 def _held(neighbour: Any) -> Run:

@@ -92,7 +92,7 @@ MUTATIONS: tuple[Mutation, ...] = (
                 "                    self.relay.tell_nowait(Scan())\n",
             ),
         ),
-        caught_by=0,
+        caught_by=1,
     ),
     Mutation(
         name="notify_lost",
@@ -133,7 +133,7 @@ MUTATIONS: tuple[Mutation, ...] = (
                 "                    await self.broker.publish(Topic.SUBMISSION, BrokerMessage(body=msgspec.json.encode(early), message_id=desk.new_id()))\n",
             ),
         ),
-        caught_by=9,
+        caught_by=5,
     ),
     Mutation(
         name="claim_for_ever",
@@ -153,7 +153,7 @@ MUTATIONS: tuple[Mutation, ...] = (
                 "redis.call('SET', KEYS[1], ARGV[1])",
             ),
         ),
-        caught_by=11,
+        caught_by=3,
     ),
     Mutation(
         name="no_fencing",
@@ -162,14 +162,14 @@ MUTATIONS: tuple[Mutation, ...] = (
         patch=(
             Replace(SUBMISSIONS, '        " AND fencing = $6 RETURNING *",\n', '        " AND $6 = $6 RETURNING *",\n'),
         ),
-        caught_by=24,
+        caught_by=10,
     ),
     Mutation(
         name="same_fencing_for_all",
         breaks="every judge of an attempt gets the same fencing number",
         by=("I3",),
         patch=(Replace(SUBMISSIONS, "SET fencing = fencing + 1 WHERE id = $1", "SET fencing = 1 WHERE id = $1"),),
-        caught_by=10,
+        caught_by=5,
     ),
     Mutation(
         name="no_compare_and_set",
@@ -187,7 +187,7 @@ MUTATIONS: tuple[Mutation, ...] = (
                 "        request.submission_id,\n        request.attempt,\n",
             ),
         ),
-        caught_by=0,
+        caught_by=5,
     ),
     Mutation(
         name="idempotency_key_ignored",
@@ -208,7 +208,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         breaks="the sweeper never looks for lost submissions",
         by=("I1", "I9"),
         patch=(Replace(SWEEPER, '            await self._attempt("submissions", self._sweep_waiting)\n', ""),),
-        caught_by=9,
+        caught_by=0,
     ),
     Mutation(
         name="dead_letter_dropped",
@@ -239,7 +239,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         breaks="a board that was lost and rebuilt begins with version 1",
         by=("I5",),
         patch=(Replace(LOAD, ", tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000))", ", 1)"),),
-        caught_by=10,
+        caught_by=23,
     ),
     Mutation(
         name="news_outside_the_script",
@@ -266,7 +266,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         breaks="a browser that comes back is not sent what it missed",
         by=("I5",),
         patch=(Replace(SOURCES, 'return b"".join(frame.data for frame in missed) or HEARTBEAT', "return HEARTBEAT"),),
-        caught_by=1,
+        caught_by=14,
     ),
     Mutation(
         name="last_event_id_unread",
@@ -313,7 +313,7 @@ MUTATIONS: tuple[Mutation, ...] = (
                 "        with trio.CancelScope(shield=True):\n            return await _again_until(\n                SANDBOX_PATIENCE_S, lambda: self.judging.judge(work, blob, _Reporter(self.redis, work))\n            )\n",
             ),
         ),
-        caught_by=8,
+        caught_by=5,
     ),
     Mutation(
         name="old_incarnation_alive",
@@ -367,7 +367,7 @@ MUTATIONS: tuple[Mutation, ...] = (
                 "        held, self._held = list(self._held.values())[:0], {}\n",
             ),
         ),
-        caught_by=13,
+        caught_by=18,
     ),
     Mutation(
         name="mailbox_unbounded",
@@ -443,13 +443,13 @@ MUTATIONS: tuple[Mutation, ...] = (
                 "        elif self.epoch is None:\n            self._hold(change)\n        elif change.version > self.last:\n",
             ),
         ),
-        caught_by=0,
+        caught_by=3,
     ),
     Mutation(
         name="rebuilt_over_a_write",
         breaks="a rebuild replaces the board without looking whether somebody wrote to it since the log was read",
         by=("I4", "I5"),
         patch=(Replace(LOAD, "if writes ~= ARGV[1] or not is_whole then", "if not is_whole then"),),
-        caught_by=45,
+        caught_by=120,
     ),
 )
