@@ -58,8 +58,8 @@ class Evidence:
     async def verdicts(self, contest_id: str) -> list[Row]:
         """Return a contest's lines in the verdict log."""
         return await self.database.fetch(
-            "SELECT v.submission_id, v.attempt, v.verdict, v.fencing, v.judge FROM verdicts v JOIN submissions s ON s.id = v.submission_id"
-            " WHERE s.contest_id = $1",
+            "SELECT v.submission_id, v.attempt, v.verdict, v.fencing, v.judge, v.tests, v.judge_error"
+            " FROM verdicts v JOIN submissions s ON s.id = v.submission_id WHERE s.contest_id = $1",
             contest_id,
         )
 

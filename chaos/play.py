@@ -155,7 +155,10 @@ class Play:
     # ---- during ------------------------------------------------------------------------------------------------------
 
     async def _break_and_heal(self) -> None:
-        stage = Stage(self.house.cluster, self.house.proxy, self._crowd, self.house.evidence, self._rng, self.say)
+        chance = random.Random(
+            f"{self.seed} {self.scenario.name} stage"
+        )  # of its own, or people's choices would change its
+        stage = Stage(self.house.cluster, self.house.proxy, self._crowd, self.house.evidence, chance, self.say)
         async with trio.open_nursery() as load:
             for person in self.house.people[:-1]:
                 load.start_soon(self._competes, person, name=person.name)

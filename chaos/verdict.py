@@ -72,6 +72,13 @@ def judge_rows(outcome: Outcome, acknowledged: Mapping[str, Verdict], rows: Rows
     outcome.lost = outcome.accepted - outcome.judged
     outcome.judged_twice = len(twice)
     found = submissions_judged(acknowledged, rows.submissions, rows.verdicts, may_err=False)
+    found += [
+        Violation(
+            "I1", f"{row['submission_id']} was judged by {row['judge']}: {row['judge_error'] or _text(row['tests'])}"
+        )
+        for row in rows.verdicts
+        if row["verdict"] != acknowledged.get(row["submission_id"], row["verdict"])
+    ]
     found += [Violation("I1", f"{each} was judged twice, with effect") for each in sorted(twice)]
     found += [
         Violation("I1", f"{each}:{attempt} has a verdict that nobody was told of")
@@ -114,3 +121,7 @@ def judge_boxes(most: Mapping[str, int], workers: int, orphans: Sequence[int]) -
         if many > workers
     ]
     return found + [Violation("I6", f"the sandbox with process {pid} outlived its judge") for pid in orphans]
+
+
+def _text(tests: bytes) -> str:
+    return tests.decode(errors="replace")[:1000]

@@ -40,6 +40,7 @@ NURSERY = "2"  # its pid: the agent's first child
 HARD_WALL_FACTOR = 8  # a program that only waits for a busy machine's CPU gets this many wall limits, never more
 STOP_PATIENCE_MS = 2000
 CACHE_MATTERS = 8 << 20  # bytes of peak below which the share of file cache in it is not worth asking for
+TICK_S = 0.25  # a watcher that wakes later than this after it wanted to has stood still, and the program with it
 POLL_CPU_S = 0.02  # how closely a CPU limit is watched once a program comes near it
 CPUS = len(os.sched_getaffinity(0))
 NUMBERS = (b"cpu_ms", b"wall_ms", b"memory", b"stdout", b"stderr", b"collect_bytes")
@@ -321,14 +322,17 @@ class Agent:
         start = time.monotonic()
         wall, cpu = limits[b"wall_ms"] / 1000, limits[b"cpu_ms"] / 1000
         wall_at, cpu_at = start + wall, start + cpu / CPUS
-        stopped = b""
+        stopped, still, now = b"", 0.0, start
         while True:
-            for fd, _ in poll.poll(max(0.0, min(wall_at, cpu_at) - time.monotonic()) * 1000 + 1):
+            due = max(now, min(wall_at, cpu_at, now + TICK_S))
+            for fd, _ in poll.poll((due - now) * 1000 + 1):
                 if fd != err_fd:
                     return stopped, init.receive()
                 if not self.drain(err_fd, stderr, limits[b"stderr"]):
                     poll.unregister(err_fd)
             now = time.monotonic()
+            # A machine that was paused (or moved to another host) in the middle of a run is not the program's fault.
+            still += now - due if now - due > TICK_S else 0.0
             if now >= cpu_at:
                 left = cpu - self.group.used_cpu_ns() / 1e9
                 cpu_at = now + max(left / CPUS, POLL_CPU_S)
@@ -336,8 +340,8 @@ class Agent:
                     stopped = b"cpu"
             if now >= wall_at:
                 # Only time in which it did not wait for a CPU counts, so that a busy machine fails nobody.
-                idle = now - start - waited_s(init.pid)
-                if idle >= wall or now - start >= wall * HARD_WALL_FACTOR:
+                idle = now - start - still - waited_s(init.pid)
+                if idle >= wall or now - start - still >= wall * HARD_WALL_FACTOR:
                     stopped = stopped or b"wall"
                 wall_at = now + max(wall - idle, POLL_CPU_S)
             if stopped:

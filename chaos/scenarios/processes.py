@@ -88,6 +88,16 @@ async def freeze_judge(stage: Stage) -> None:
         await stage.thaw(judge)
 
 
+@scenario("pause-judge", lasts_s=6)
+async def pause_judge(stage: Stage) -> None:
+    """SIGSTOP of a judge in the middle of a test for less than its lease, then SIGCONT: it goes on, and nobody's program was slow because of that."""
+    judge = stage.any(Role.JUDGE)
+    await stage.judging(judge)
+    await stage.freeze(judge)
+    await stage.wait(TTL_S * 0.6)
+    await stage.thaw(judge)
+
+
 @scenario("rolling-restart", lasts_s=25)
 async def rolling_restart(stage: Stage) -> None:
     """SIGTERM and start of every process, one after the other, as in an upgrade: nobody notices."""

@@ -13,6 +13,7 @@ from chaos.show import line
 from chaos.verdict import Outcome, Report, Rows, judge_boxes, judge_logs, judge_pages, judge_rows
 from contracts.verdicts import Verdict
 
+BY = {"judge": "judge-1/1", "tests": b"[]", "judge_error": ""}
 ACKNOWLEDGED = {"s1": Verdict.AC, "s2": Verdict.WA}
 
 
@@ -23,8 +24,8 @@ def _rows(**changes: Any) -> Rows:
             {"id": "s2", "attempt": 1, "verdict": "WA", "fencing": 1},
         ],
         "verdicts": [
-            {"submission_id": "s1", "attempt": 1, "verdict": "AC", "fencing": 2},
-            {"submission_id": "s2", "attempt": 1, "verdict": "WA", "fencing": 1},
+            {"submission_id": "s1", "attempt": 1, "verdict": "AC", "fencing": 2, **BY},
+            {"submission_id": "s2", "attempt": 1, "verdict": "WA", "fencing": 1, **BY},
         ],
         "effects": [("s1", 1), ("s2", 1), ("of another contest", 1), ("of another contest", 1)],
         "outbox": {"m1": True},
@@ -53,6 +54,7 @@ def test_a_wrong_verdict_is_no_verdict() -> None:
     wrong = [{**row, "verdict": "AC"} for row in _rows().submissions]
     _, found = _judged(submissions=wrong, verdicts=[{**row, "verdict": "AC"} for row in _rows().verdicts])
     assert any("s2 got AC and deserves WA" in each for each in found)
+    assert any("s2 was judged by judge-1/1: []" in each for each in found), "what the judge saw is shown"
 
 
 def test_what_was_accepted_twice_by_one_key_is_somebody_nobody_sent() -> None:
@@ -65,7 +67,7 @@ def test_what_was_accepted_twice_by_one_key_is_somebody_nobody_sent() -> None:
     "changes",
     [
         {"effects": [("s1", 1), ("s1", 1), ("s2", 1)]},
-        {"verdicts": [*_rows().verdicts, {"submission_id": "s1", "attempt": 1, "verdict": "AC", "fencing": 2}]},
+        {"verdicts": [*_rows().verdicts, _rows().verdicts[0]]},
     ],
     ids=["announced twice", "written twice"],
 )

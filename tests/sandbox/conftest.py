@@ -90,8 +90,8 @@ def need(detected: dict[str, Language]) -> Callable[[str], Language]:
     return find
 
 
-def children() -> set[int]:
-    """Return the processes below this one, at any depth."""
+def children(of: set[int] | None = None) -> set[int]:
+    """Return the processes below this one (or these), at any depth."""
     parents: dict[int, int] = {}
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
@@ -101,11 +101,12 @@ def children() -> set[int]:
                 continue
             if fields[0] != "Z":
                 parents[int(folder.name)] = int(fields[1])
-    found = {os.getpid()}
+    above = of or {os.getpid()}
+    found = set(above)
     while True:
         more = {pid for pid, parent in parents.items() if parent in found} - found
         if not more:
-            return found - {os.getpid()}
+            return found - above
         found |= more
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,8 +18,8 @@ from sandbox.bwrap import BwrapProvider
 from sandbox.bwrap_box import BwrapBox
 from sandbox.judging import Judged, classify, judge
 from sandbox.languages import Language
-from sandbox.provider import BoxLimits, Command, RunLimits
-from tests.sandbox.conftest import BRIEF, LIMITS, Victim, sums
+from sandbox.provider import BoxLimits, Command, Outcome, RunLimits
+from tests.sandbox.conftest import BRIEF, LIMITS, Victim, boxes, children, sums
 
 pytestmark = pytest.mark.sandbox
 
@@ -379,6 +380,25 @@ async def test_sleeping_is_ended_by_the_wall_limit_though_no_cpu_is_used(victim:
     outcome = await victim.run("import time; time.sleep(100)", limits)
     assert (outcome.stopped, classify(outcome, limits)) == ("wall", Verdict.TLE)
     assert outcome.wall_us < 2_000_000
+
+
+async def test_a_machine_that_stood_still_in_the_middle_of_a_run_is_not_the_programs_fault(victim: Victim) -> None:
+    outcome: list[Outcome] = []
+
+    async def run() -> None:
+        limits = RunLimits(cpu_ms=1_000, wall_ms=1_500)
+        outcome.append(await victim.run("import time; time.sleep(1)", limits))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run)
+        await trio.sleep(0.5)
+        everything = boxes() | children(boxes())
+        for pid in everything:
+            os.kill(pid, signal.SIGSTOP)
+        await trio.sleep(2.5)
+        for pid in everything:
+            os.kill(pid, signal.SIGCONT)
+    assert (outcome[0].stopped, outcome[0].exit_code) == ("", 0)
 
 
 async def test_a_status_of_137_is_a_run_time_error_and_not_guessed_to_be_memory(victim: Victim) -> None:
