@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -27,11 +28,14 @@ def sleepers() -> Iterator[ExitStack]:
 
 def sleeper(stack: ExitStack, mark: str) -> subprocess.Popen[bytes]:
     process = subprocess.Popen(
-        ["/usr/bin/env", "sleep", "60"],
+        ["sleep", "60"],
         env={**leftovers.marked_environment(), "PATH": "/usr/bin:/bin", "CODEWARZ_BOX_OF": mark},
     )
     stack.callback(process.wait)
     stack.callback(process.kill)
+    give_up_at = time.monotonic() + 10
+    while mark.encode() not in Path(f"/proc/{process.pid}/environ").read_bytes():  # empty in the middle of an exec
+        assert time.monotonic() < give_up_at
     return process
 
 
