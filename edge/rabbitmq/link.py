@@ -55,6 +55,7 @@ class Link:
         self._not_before = 0.0
         self._why = ""
         self._is_closed = False
+        self._dropping: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
         state = "connected" if self.is_connected else f"away: {self._why}" if self._why else "not connected"
@@ -101,6 +102,12 @@ class Link:
         assert isinstance(channel, Channel)
         return channel
 
+    def drop(self, channel: Channel) -> None:
+        """Close a channel that did not answer, without having the caller wait for it: their deadline is over already."""
+        task = asyncio.get_running_loop().create_task(close_channel(channel), name=f"drop a channel {self._purpose}")
+        self._dropping.add(task)
+        task.add_done_callback(self._dropping.discard)
+
     def forget_topology(self) -> None:
         """Have everything declared again before the next use."""
         self._is_prepared = False
@@ -117,6 +124,8 @@ class Link:
             await asyncio.wait((self._attempt,))
         if self._connection is not None:
             await _end(self._connection)
+        if self._dropping:
+            await asyncio.wait(self._dropping)
 
     async def _connect(self) -> Connection:
         """Connect unless only the topology is missing, and declare that."""

@@ -11,7 +11,7 @@ from aiormq.channel import Channel
 from contracts.errors import DeadlineExceeded, Unavailable
 from contracts.ports import BrokerMessage
 from edge.rabbitmq.errors import TopologyGone, mapped
-from edge.rabbitmq.link import Link, close_channel
+from edge.rabbitmq.link import Link
 from edge.rabbitmq.topology import EXCHANGE, key_of, level_of
 from edge.rabbitmq.wire import properties_of
 
@@ -54,7 +54,7 @@ class Publisher:
         except DeadlineExceeded:
             if channel is not None and channel is self._channel:
                 self._channel = None  # if it was the channel's fault, the next message has another
-                await close_channel(channel)
+                self._link.drop(channel)
             raise
 
     @asynccontextmanager

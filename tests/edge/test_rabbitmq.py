@@ -35,6 +35,7 @@ WORK = Queue(name="work", routing_key="do", dead_letter_queue="dead", delivery_l
 PLAIN = Queue(name="plain", routing_key="plain")
 DEAD = Queue(name="dead", routing_key="dead")
 DETECTION_S = 10.0
+CONFIRM_S = 3.0
 # RabbitMQ 3.10 saves the table of its queues every three minutes and that of their elections every five seconds. Killed before that, a queue that is new has no
 # leader for ever, or no process.
 SAVE_TABLES = "[dets:sync(Table) || Table <- dets:all()]."
@@ -57,7 +58,7 @@ async def aio() -> AsyncIterator[AsyncioLoop]:
 
 @pytest.fixture
 async def broker(engine: RabbitMq, aio: AsyncioLoop) -> AsyncIterator[RabbitMqBroker]:
-    async with RabbitMqBroker(engine.url, aio, confirm_s=3.0) as opened:
+    async with RabbitMqBroker(engine.url, aio, confirm_s=CONFIRM_S) as opened:
         await opened.declare([WORK, PLAIN, DEAD])
         try:
             yield opened
@@ -368,7 +369,7 @@ async def test_in_an_alarm_publishing_is_refused_and_consuming_goes_on(
     await broker.publish("plain", message("a"))
     try:
         await control(engine, "set_vm_memory_high_watermark", "absolute", "1MB")
-        with trio.fail_after(5):  # the first one may still go through, or wait for its deadline
+        with trio.fail_after(CONFIRM_S + 2):  # the first one may still go through, or wait for its deadline and no longer
             with suppress(Unavailable):
                 await broker.publish("plain", message("b"))
         for _ in range(3):
@@ -388,7 +389,7 @@ async def test_a_queue_that_does_not_answer_takes_no_other_along(broker: RabbitM
     await broker.publish("plain", message("a"))
     await control(engine, "eval", "sys:suspend(whereis('%2F_plain')).")
     try:
-        with trio.fail_after(7), pytest.raises(DeadlineExceeded):  # and the channel it was on is given up
+        with trio.fail_after(CONFIRM_S + 1.5), pytest.raises(DeadlineExceeded):  # and the channel it was on is given up
             await broker.publish("plain", message("b"))
         with trio.fail_after(9), pytest.raises(DeadlineExceeded):
             await broker.get("plain")
