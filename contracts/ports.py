@@ -56,6 +56,13 @@ class Statements(Protocol):
 class Transaction(Statements, Protocol):
     """Statements that commit together when their block ends, or not at all when it raises or is cancelled."""
 
+    def later(self, sql: str, parameters: Sequence[Sequence[Sql]]) -> None:
+        """Run one statement for each row of parameters, in the crossing of whatever comes next: another statement, a savepoint's begin or end, the commit.
+
+        What it raises, that raises. For writes of which nobody awaits an answer: each crossing costs as much as a small statement.
+        """
+        ...
+
     def savepoint(self) -> AbstractAsyncContextManager[None]:
         """Return a block of which the statements are undone alone when it raises."""
         ...

@@ -219,6 +219,14 @@ class _Transaction:
         self._has_failed = False
         self._is_over = False
         self._savepoints = 0
+        self._later: list[Callable[[Connection], None]] = []
+
+    def later(self, sql: str, parameters: Sequence[Sequence[Sql]]) -> None:
+        """Run one statement for each row of parameters, in the crossing of whatever comes next."""
+        self._check()
+        if parameters:
+            plan = check_rows(sql, parameters)
+            self._later.append(lambda connection: connection.execute_many(plan, parameters))
 
     async def fetch(self, sql: str, *parameters: Sql) -> list[Row]:
         """Return all rows."""
@@ -253,6 +261,7 @@ class _Transaction:
             yield
             await self._run(lambda connection: connection.release(name))
         except BaseException:
+            self._later.clear()  # all of it came after the savepoint's begin, which took along what came before
             with trio.CancelScope(shield=True):
                 if await self._worker.run(lambda connection: connection.rollback_to(name)):
                     self._has_failed = False
@@ -262,6 +271,8 @@ class _Transaction:
         """Commit; return the channels to wake. Cancelled before it begins, it does not happen; once begun it is waited for."""
         self._check()
         await trio.lowlevel.checkpoint_if_cancelled()
+        if self._later:
+            return await self._run(Connection.commit)
         return await self._worker.run(Connection.commit) if self._has_begun else []
 
     def end(self) -> None:
@@ -279,10 +290,13 @@ class _Transaction:
     async def _run(self, call: Callable[[Connection], T]) -> T:
         self._check()
         begins, self._has_begun = not self._has_begun, True
+        before, self._later = self._later, []
 
         def job(connection: Connection) -> T:
             if begins:
                 connection.begin()
+            for each in before:
+                each(connection)
             return call(connection)
 
         try:

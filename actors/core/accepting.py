@@ -55,29 +55,28 @@ async def accept(desk: Desk, requests: Sequence[Submit]) -> list[Answer]:
         else:
             answers.append(answer)
     if new:
-        try:
-            await _write(desk, new)
-        except Duplicate as taken:
-            raise Overtaken from taken
-        await _enter(desk, [request for request, _ in new if request.contest_id is not None])
+        await _write(desk, new)
+        await _enter(desk, [request for request, _ in new])
     return answers
 
 
 async def _enter(desk: Desk, new: Sequence[Submit]) -> None:
-    """Make those who submitted to a contest its participants. Raises Overtaken when a problem has been taken out of its contest since it was looked for.
+    """Make those who submitted to a contest its participants. Raises Overtaken when one of the submissions, or its key, is there already (the first statement
+    after the writes hears of it), or a problem has been taken out of its contest since it was looked for.
 
     Only now is this certain: what a submission refers to is locked from its insertion on, and whoever withdraws somebody or detaches a problem locks the same.
     """
-    if not new:
-        return
     places = ", ".join(f"${number}" for number in range(1, len(new) + 1))
-    rows = await desk.tx.fetch(
-        "SELECT DISTINCT s.contest_id, s.user_id, s.kind, a.problem_id AS attached, r.user_id AS registered FROM submissions s"  # noqa: S608 - placeholders
-        " LEFT JOIN contest_problems a ON a.contest_id = s.contest_id AND a.problem_id = s.problem_id"
-        f" LEFT JOIN registrations r ON r.contest_id = s.contest_id AND r.user_id = s.user_id WHERE s.id IN ({places})"
-        " ORDER BY s.contest_id, s.user_id",
-        *(request.submission_id for request in new),
-    )
+    try:
+        rows = await desk.tx.fetch(
+            "SELECT DISTINCT s.contest_id, s.user_id, s.kind, a.problem_id AS attached, r.user_id AS registered FROM submissions s"  # noqa: S608 - placeholders
+            " LEFT JOIN contest_problems a ON a.contest_id = s.contest_id AND a.problem_id = s.problem_id"
+            f" LEFT JOIN registrations r ON r.contest_id = s.contest_id AND r.user_id = s.user_id WHERE s.id IN ({places})"
+            " AND s.contest_id IS NOT NULL ORDER BY s.contest_id, s.user_id",
+            *(request.submission_id for request in new),
+        )
+    except Duplicate as taken:
+        raise Overtaken from taken
     for row in rows:
         if row["attached"] is None:
             raise Overtaken
@@ -157,15 +156,16 @@ async def _admit_to_practice(desk: Desk, request: Submit, *, is_public: bool) ->
 
 
 async def _write(desk: Desk, new: Sequence[tuple[Submit, int]]) -> None:
+    """Write all of it in one crossing, which is the next statement's."""
     # Keys in one order for everybody: two cores that wait for each other's keys would both be undone.
     keyed = sorted(
         (request for request, _ in new if request.idempotency_key is not None), key=lambda each: str(_key(each))
     )
-    await desk.tx.execute_many(
+    desk.tx.later(
         "INSERT INTO idempotency_keys (user_id, route, key, body_hash, result_id, created_at_ms) VALUES ($1, $2, $3, $4, $5, $6)",
         [(*_key(each), each.body_hash, each.submission_id, desk.now_ms) for each in keyed],
     )
-    await desk.tx.execute_many(
+    desk.tx.later(
         "INSERT INTO submissions (id, kind, user_id, contest_id, problem_id, problem_version, language, source, stdin, priority, attempt, score,"
         " fencing, submitted_at_ms, queued_at_ms, correlation_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 1, 0, 0, $11, $11, $12)",
         [

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
+import trio
 
 from contracts.ids import make_id
 from contracts.messages import BoardEvent, JudgeRequested, Priority, Topic
@@ -28,11 +29,11 @@ class Desk:
         return make_id(self.now_ms, self.rng)
 
     async def post_event(self, event: BoardEvent, *, correlation_id: str = "") -> None:
-        """Put an event into the outbox: it is published if, and only if, this transaction commits."""
+        """Put an event into the outbox, with the next statement: it is published if, and only if, this transaction commits."""
         await self._post(Topic.VERDICT, [(event, Priority.EVENT, correlation_id)])
 
     async def request_judging(self, requests: Sequence[tuple[JudgeRequested, int, str]]) -> None:
-        """Put requests to judge into the outbox, each with its priority and correlation id."""
+        """Put requests to judge into the outbox, with the next statement, each with its priority and correlation id."""
         await self._post(Topic.SUBMISSION, requests)
 
     async def _post(self, topic: Topic, posts: Sequence[tuple[JudgeRequested | BoardEvent, int, str]]) -> None:
@@ -41,11 +42,13 @@ class Desk:
                 (self.new_id(), topic, priority, msgspec.json.encode(body), correlation_id, self.now_ms)
                 for body, priority, correlation_id in posts[start : start + POSTS_AT_ONCE]
             ]
-            await self.tx.execute_many(
+            self.tx.later(
                 "INSERT INTO outbox_messages (id, topic, priority, body, correlation_id, traceparent, created_at_ms, available_at_ms, attempts,"
                 " last_error) VALUES ($1, $2, $3, $4, $5, '', $6, $6, 0, '')",
                 rows,
             )
+            if len(posts) > POSTS_AT_ONCE:
+                await trio.lowlevel.checkpoint()
 
     async def audit(self, actor: str, action: str, subject: str, detail: str = "") -> None:
         """Note who did what, for changes that only staff may make."""

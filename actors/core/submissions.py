@@ -77,18 +77,22 @@ async def persist_verdict(desk: Desk, request: PersistVerdict) -> Judged | None:
     )
     if row is None:
         return await _said_before(desk, request)
-    await desk.tx.execute(
+    desk.tx.later(
         "INSERT INTO verdicts (submission_id, attempt, verdict, score, fencing, judge, judged_at_ms, tests, compile_output, output, judge_error)"
         " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-        request.submission_id,
-        request.attempt,
-        request.verdict,
-        request.score,
-        request.fencing,
-        request.judge,
-        desk.now_ms,
-        msgspec.json.encode(request.tests),
-        *(_storable(text) for text in (request.compile_output, request.output, request.judge_error)),
+        [
+            (
+                request.submission_id,
+                request.attempt,
+                request.verdict,
+                request.score,
+                request.fencing,
+                request.judge,
+                desk.now_ms,
+                msgspec.json.encode(request.tests),
+                *(_storable(text) for text in (request.compile_output, request.output, request.judge_error)),
+            )
+        ],
     )
     judged = _judged(row)
     await desk.post_event(judged, correlation_id=row["correlation_id"])

@@ -201,6 +201,9 @@ class Session:
         self._connections = connections
         self._connection: Connection | None = None
         self._pending = ["BEGIN"]
+        self._put_off: list[
+            Work[None]
+        ] = []  # to be run after ``_pending``; no savepoint begins or ends while there are any
         self.is_lost = False  # beyond what a savepoint could mend
 
     @property
@@ -208,7 +211,16 @@ class Session:
         """Whether the server may know of this transaction."""
         return self._connection is not None
 
+    @property
+    def has_put_off(self) -> bool:
+        """Whether statements wait for the next one."""
+        return bool(self._put_off)
+
     # ---- between statements, from Trio's side ----------------------------------------------------------------------
+
+    def put_off(self, work: Work[None]) -> None:
+        """Have a statement run before the next one, in its crossing."""
+        self._put_off.append(work)
 
     def mark(self, name: str) -> None:
         """Begin a savepoint."""
@@ -223,6 +235,7 @@ class Session:
 
     def undo_to(self, name: str) -> None:
         """Undo what came after the savepoint."""
+        self._put_off.clear()
         mark = f"SAVEPOINT {name}"
         if mark in self._pending:
             del self._pending[self._pending.index(mark) :]
@@ -237,8 +250,11 @@ class Session:
             with mapping(self._connections.address):
                 if self._connection is None:
                     self._connection = await self._connections.take()
-                async with asyncio.timeout(self._connections.statement_s):
+                async with asyncio.timeout(self._connections.statement_s) as limit:
                     await self._say_pending(self._connection)
+                    while self._put_off:
+                        await self._put_off.pop(0)(self._connection)
+                        limit.reschedule(asyncio.get_running_loop().time() + self._connections.statement_s)
                     return await work(self._connection)
         finally:
             self.is_lost = self.is_lost or (self._connection is not None and self._connection.is_closed())

@@ -169,6 +169,13 @@ class _Transaction:
         self._is_over = False
         self._savepoints = 0
 
+    def later(self, sql: str, parameters: Sequence[Sequence[Sql]]) -> None:
+        """Run one statement for each row of parameters, in the crossing of whatever comes next."""
+        self._check()
+        if parameters:
+            check_rows(sql, parameters)
+            self._session.put_off(partial(statements.execute_many, sql, parameters))
+
     async def fetch(self, sql: str, *parameters: Sql) -> list[Row]:
         """Return all rows."""
         check_parameters(sql, parameters)
@@ -194,15 +201,17 @@ class _Transaction:
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
-        """Undo the block's statements alone when it raises; a failed statement inside is forgiven with them. Costs no crossing of its own."""
-        self._check()
-        await trio.lowlevel.checkpoint()
+        """Undo the block's statements alone when it raises; a failed statement inside is forgiven with them.
+
+        Costs no crossing of its own; but what was put off before its begin, or before its end, is run then and there, so that its errors stay on their side.
+        """
+        await self._catch_up()
         self._savepoints += 1
         name = f"savepoint_{self._savepoints}"
         self._session.mark(name)
         try:
             yield
-            self._check()
+            await self._catch_up()
             self._session.release(name)
         except BaseException:
             if not self._session.is_lost:
@@ -212,7 +221,7 @@ class _Transaction:
 
     async def commit(self) -> None:
         """Commit. Cancelled before it begins, it does not happen; once begun its answer is waited for, a second at most after a cancellation."""
-        self._check()
+        await self._catch_up()
         await trio.lowlevel.checkpoint_if_cancelled()
         if self._session.has_begun:
             await self._aio.call(self._session.commit)
@@ -228,6 +237,13 @@ class _Transaction:
             raise RuntimeError(
                 "a statement of this transaction failed: let it roll back, or put what may fail into a savepoint"
             )
+
+    async def _catch_up(self) -> None:
+        self._check()
+        if self._session.has_put_off:
+            await self._run(statements.nothing)
+        else:
+            await trio.lowlevel.checkpoint()
 
     async def _run(self, work: Work[T]) -> T:
         self._check()

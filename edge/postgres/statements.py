@@ -28,6 +28,10 @@ async def execute(sql: str, parameters: Sequence[Sql], connection: Connection) -
     return int(last) if word in ("INSERT", "UPDATE", "DELETE", "MERGE") else 0
 
 
+async def nothing(_connection: Connection) -> None:
+    """Have what was put off run, by itself."""
+
+
 async def execute_many(sql: str, parameters: Sequence[Sequence[Sql]], connection: Connection) -> None:
     """Send all of them without waiting for the answers in between; asyncpg makes that one implicit transaction."""
     await connection.executemany(sql, parameters)

@@ -41,7 +41,7 @@ from edge.rpc import LocalRpc
 from tests.actors.scenes import submission
 from tests.conftest import Clock, NoMeter
 
-METHODS = {"fetch", "fetch_one", "execute", "execute_many"}
+METHODS = {"fetch", "fetch_one", "execute", "execute_many", "later"}
 HOUSE = Path(actors.__file__).parent
 pytestmark = pytest.mark.parametrize("database", ["postgres"], indirect=True)
 
@@ -141,6 +141,10 @@ class Recorder:
     async def execute_many(self, sql: str, parameters: Sequence[Sequence[Sql]]) -> None:
         self._note()
         await self._database.execute_many(sql, parameters)
+
+    def later(self, sql: str, parameters: Sequence[Sequence[Sql]]) -> None:
+        self._note()
+        self._database.later(sql, parameters)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Any]:

@@ -222,6 +222,65 @@ async def test_two_claims_share_no_row(people: Database) -> None:
     assert sorted(claimed) == list(range(1, 21))
 
 
+async def test_what_is_put_off_runs_before_the_next_statement_in_its_order(people: Database) -> None:
+    async with people.transaction() as tx:
+        tx.later("INSERT INTO people (id, name) VALUES ($1, $2)", [(2, "Bob"), (3, "Cyd")])
+        tx.later("INSERT INTO pets (owner, name) VALUES ($1, $2)", [(3, "Rex")])
+        tx.later("UPDATE pets SET name = $1", [])  # no rows: nothing
+        rows = await tx.fetch("SELECT p.name, t.name AS pet FROM people p JOIN pets t ON t.owner = p.id")
+        assert [dict(row) for row in rows] == [{"name": "Cyd", "pet": "Rex"}]
+        tx.later("UPDATE pets SET name = $1", [("Max",)])
+    row = await people.fetch_one("SELECT name FROM pets")
+    assert row is not None
+    assert row["name"] == "Max"
+    assert await names(people) == ["Ada", "Bob", "Cyd"]
+
+
+async def test_a_transaction_may_consist_of_what_is_put_off(people: Database) -> None:
+    async with people.transaction() as tx:
+        tx.later("UPDATE people SET name = $1", [("Bea",)])
+    assert await names(people) == ["Bea"]
+
+
+async def test_what_is_put_off_and_fails_fails_what_comes_next(people: Database) -> None:
+    with pytest.raises(Duplicate):
+        async with people.transaction() as tx:
+            tx.later("INSERT INTO people (id, name) VALUES ($1, $2)", [(2, "Bob"), (3, "Ada")])
+            await tx.fetch("SELECT 1")
+    with pytest.raises(Duplicate):
+        async with people.transaction() as tx:
+            tx.later("INSERT INTO people (id, name) VALUES ($1, $2)", [(2, "Bob"), (3, "Ada")])
+    assert await names(people) == ["Ada"]
+
+
+async def test_what_is_put_off_stays_on_its_side_of_a_savepoint(people: Database) -> None:
+    async with people.transaction() as tx:
+        tx.later("INSERT INTO people (id, name) VALUES ($1, $2)", [(2, "Bob")])
+        with pytest.raises(Duplicate):
+            async with tx.savepoint():
+                tx.later("INSERT INTO people (id, name) VALUES ($1, $2)", [(3, "Ada")])
+        with pytest.raises(KeyError):
+            async with tx.savepoint():
+                await tx.execute("UPDATE people SET team = $1", "red")
+                tx.later("INSERT INTO people (id, name) VALUES ($1, $2)", [(4, "Dee")])
+                raise KeyError
+        async with tx.savepoint():
+            tx.later("INSERT INTO people (id, name) VALUES ($1, $2)", [(5, "Eve")])
+    rows = await people.fetch("SELECT name, team FROM people ORDER BY id")
+    assert [(row["name"], row["team"]) for row in rows] == [("Ada", None), ("Bob", None), ("Eve", None)]
+
+
+async def test_what_is_put_off_is_gone_with_its_transaction(people: Database) -> None:
+    with pytest.raises(KeyError):
+        async with people.transaction() as tx:
+            await tx.fetch("SELECT 1")
+            tx.later("DELETE FROM people", [()])
+            raise KeyError
+    with pytest.raises(RuntimeError):
+        tx.later("DELETE FROM people", [()])
+    assert await names(people) == ["Ada"]
+
+
 async def test_a_savepoint_is_undone_alone(people: Database) -> None:
     async with people.transaction() as tx:
         await tx.execute("UPDATE people SET team = $1", "red")

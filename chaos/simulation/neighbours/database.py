@@ -179,6 +179,10 @@ class _Transaction:
         await self.there(_words(sql))
         await self._tx.execute_many(sql, parameters)
 
+    def later(self, sql: str, parameters: Sequence[Sequence[Sql]]) -> None:
+        """Run a statement for each row, with whatever comes next."""
+        self._tx.later(sql, parameters)
+
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
         """Undo the block alone when it raises."""
