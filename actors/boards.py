@@ -13,8 +13,9 @@ from enum import StrEnum
 import msgspec
 import trio
 
+from contracts.errors import CodeWarzError
 from contracts.lua import lua
-from contracts.ports import Redis, RedisReply, RedisValue, WallClock
+from contracts.ports import Redis, RedisReply, RedisValue, ScriptCall, WallClock
 from contracts.scoring import BoardRules, Cell, Entry, Total, latest, sort_key, standing
 
 BOARD_CHANNEL = "leaderboard:invalidate"  # the scripts publish a BoardChanged on it
@@ -135,23 +136,20 @@ class Boards:
         Any order, any number of times, same board. With ``username`` the row is made where it is missing; without, UnknownParticipantError.
         Returns False when the board is not there (build it: the log has these lines already).
         """
-        keys = [key for view in BoardView for key in _keys(contest_id, view)]
-        arguments: list[RedisValue] = [user_id, username]
-        for entry in entries:
-            arguments += [
-                entry.problem_id,
-                entry.submission_id,
-                entry.attempt,
-                entry.submitted_at_ms,
-                entry.verdict,
-                entry.score,
-            ]
-        statuses = await self._redis.script(lua("board_apply"), keys, arguments)
+        statuses = await self._redis.script(lua("board_apply"), *_application(contest_id, user_id, entries, username))
         if -1 in statuses:
             return False
         if -2 in statuses:
             raise UnknownParticipantError(f"{user_id} is not on the board of contest {contest_id}")
         return True
+
+    async def apply_each(self, lines: Sequence[tuple[str, Entry]]) -> list[bool | CodeWarzError]:
+        """Apply lines of the verdict log, each with its contest, in one crossing. For each: whether it was (else ``apply`` tells why), or its error."""
+        calls = [_application(contest_id, entry.user_id, [entry]) for contest_id, entry in lines]
+        replies = await self._redis.scripts(lua("board_apply"), calls)
+        return [
+            reply if isinstance(reply, CodeWarzError) else all(status >= 0 for status in reply) for reply in replies
+        ]
 
     async def remove(self, contest_id: str, user_id: str, problems: Sequence[str]) -> None:
         """Take a contestant off the board; nothing happens when they are not on it."""
@@ -241,6 +239,22 @@ def _lines(user: str, entries: Iterable[Entry]) -> list[str]:
         line = f"{entry.submission_id},{entry.attempt},{entry.submitted_at_ms},{entry.verdict},{entry.score}"
         lines.setdefault(f"{user}|{entry.problem_id}", []).append(line)
     return [word for field, parts in lines.items() for word in (field, ";".join(parts))]
+
+
+def _application(contest_id: str, user_id: str, entries: Sequence[Entry], username: str = "") -> ScriptCall:
+    """Return keys and arguments of the script that merges lines into a row of both views."""
+    keys = [key for view in BoardView for key in _keys(contest_id, view)]
+    arguments: list[RedisValue] = [user_id, username]
+    for entry in entries:
+        arguments += [
+            entry.problem_id,
+            entry.submission_id,
+            entry.attempt,
+            entry.submitted_at_ms,
+            entry.verdict,
+            entry.score,
+        ]
+    return keys, arguments
 
 
 def _keys(contest_id: str, view: BoardView) -> list[str]:

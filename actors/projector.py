@@ -7,6 +7,7 @@ A board that is not in Redis is folded from the verdict log, whoever asks for it
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,23 +125,28 @@ class Projector:
 
         Those are repaired one after the other, or each of the batch would build the same board.
         """
-        applied: dict[int, Judged] = {}
+        verdicts: dict[int, Judged] = {}
+        for number, delivery in enumerate(batch):
+            message = delivery.message
+            judged = message.event if isinstance(message, UpdateLeaderboard) else message
+            if isinstance(judged, Judged):
+                verdicts[number] = judged
+        started = trio.current_time()
+        changes = {number: judged.change for number, judged in verdicts.items() if judged.change is not None}
+        outcomes: Sequence[bool | CodeWarzError]
+        try:
+            outcomes = await self.boards.apply_each([(each.contest_id, _line(each)) for each in changes.values()])
+        except CodeWarzError as error:
+            outcomes = [error] * len(changes)
         failed: set[int] = set()
-
-        async def apply(number: int, judged: Judged) -> None:
-            try:
-                if judged.change is None or await self._change(judged.change, repairs=False):
-                    applied[number] = judged
-            except CodeWarzError as error:
-                batch[number].fail(error)
+        applied = {number: judged for number, judged in verdicts.items() if judged.change is None}
+        for number, outcome in zip(changes, outcomes, strict=True):
+            if isinstance(outcome, CodeWarzError):
+                batch[number].fail(outcome)
                 failed.add(number)
-
-        async with trio.open_nursery() as nursery:
-            for number, delivery in enumerate(batch):
-                message = delivery.message
-                judged = message.event if isinstance(message, UpdateLeaderboard) else message
-                if isinstance(judged, Judged):
-                    nursery.start_soon(apply, number, judged, name=f"project {judged.submission_id}")
+            elif outcome:
+                applied[number] = verdicts[number]
+                self.meter.observe("projection_seconds", trio.current_time() - started)
         try:
             await self._tell(*applied.values())
         except CodeWarzError as error:
@@ -178,39 +184,22 @@ class Projector:
     async def _judged(self, judged: Judged) -> None:
         """Apply what a verdict changes, and tell whoever watches the submission."""
         if judged.change is not None:
-            await self._change(judged.change, repairs=True)
+            await self._change(judged.change)
         await self._tell(judged)
 
     async def _tell(self, *applied: Judged) -> None:
         # buggify at projector.applied
         await progress.announce(self.redis, *map(_step, applied))
 
-    async def _change(self, change: ScoreChanged, *, repairs: bool) -> bool:
-        """Apply one line of the log. False when that needs a repair which may not be done now."""
+    async def _change(self, change: ScoreChanged) -> None:
+        """Apply one line of the log, and repair what stands in its way: a board that is not there, a contestant who is not on it."""
         started = trio.current_time()
-        entry = Entry(
-            change.submission_id,
-            change.attempt,
-            change.user_id,
-            change.problem_id,
-            change.submitted_at_ms,
-            change.verdict,
-            change.score,
-        )
-        is_known = True
         try:
-            is_there = await self.boards.apply(change.contest_id, change.user_id, [entry])
-        except UnknownParticipantError:
-            is_there, is_known = True, False
-        if not (is_there and is_known):
-            if not repairs:
-                return False
-            if is_there:
-                await self._participant(change.contest_id, change.user_id)
-            else:
+            if not await self.boards.apply(change.contest_id, change.user_id, [_line(change)]):
                 await self._build(change.contest_id)
+        except UnknownParticipantError:
+            await self._participant(change.contest_id, change.user_id)
         self.meter.observe("projection_seconds", trio.current_time() - started)
-        return True
 
     async def _participant(self, contest_id: str, user_id: str) -> None:
         """Make the board agree with the database about one contestant: on it with all they did, or not on it."""
@@ -305,6 +294,19 @@ def _step(judged: Judged) -> Progress:
         state=State.JUDGED,
         verdict=judged.verdict,
         score=judged.score,
+    )
+
+
+def _line(change: ScoreChanged) -> Entry:
+    """Return the line of the verdict log that an event brings."""
+    return Entry(
+        change.submission_id,
+        change.attempt,
+        change.user_id,
+        change.problem_id,
+        change.submitted_at_ms,
+        change.verdict,
+        change.score,
     )
 
 

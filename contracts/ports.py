@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
+from contracts.errors import CodeWarzError
 from contracts.life import State
 from contracts.messages import Offer, ProblemBlob, Request, Verification, Work
 from contracts.verdicts import TestResult, Verdict
@@ -203,6 +204,7 @@ class Broker(Protocol):
 
 RedisValue = str | bytes | int | float
 RedisReply = Any  # bytes, int, None, or lists of them: as in RESP2
+ScriptCall = tuple[Sequence[str], Sequence[RedisValue]]  # keys and arguments
 
 
 class Subscription(Protocol):
@@ -226,6 +228,10 @@ class Redis(Protocol):
 
     async def script(self, lua: str, keys: Sequence[str], arguments: Sequence[RedisValue]) -> RedisReply:
         """Run a Lua script atomically (EVALSHA, loading it at the first use)."""
+        ...
+
+    async def scripts(self, lua: str, calls: Sequence[ScriptCall]) -> list[RedisReply | CodeWarzError]:
+        """Run a Lua script several times in one crossing, in order, others' commands between them perhaps. What one of them raised is its reply."""
         ...
 
     def subscribe(self, *channels: str) -> AbstractAsyncContextManager[Subscription]:

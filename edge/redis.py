@@ -19,8 +19,8 @@ import outcome
 import trio
 
 from contracts import ports
-from contracts.errors import EdgeLost, Unavailable
-from contracts.ports import RedisReply, RedisValue
+from contracts.errors import CodeWarzError, EdgeLost, Unavailable
+from contracts.ports import RedisReply, RedisValue, ScriptCall
 from edge.aio import AsyncioLoop
 from edge.redis_error import RedisError, meaning
 from edge.redis_line import Exchange, Limits, Line
@@ -91,9 +91,25 @@ class ServerRedis:
     async def script(self, lua: str, keys: Sequence[str], arguments: Sequence[RedisValue]) -> RedisReply:
         """Run a Lua script: nothing else happens in between."""
         [reply] = await self._exchange(packed(["EVALSHA", _digest(lua), len(keys), *keys, *arguments]), 1)
-        if isinstance(reply, RedisError) and reply.detail.startswith(UNKNOWN_SCRIPT):
+        if _is_unknown(reply):
             [reply] = await self._exchange(packed(["EVAL", lua, len(keys), *keys, *arguments]), 1)
         return _value(reply)
+
+    async def scripts(self, lua: str, calls: Sequence[ScriptCall]) -> list[RedisReply | CodeWarzError]:
+        """Run a Lua script for each, in order, others' commands between them perhaps; what one of them raised is its reply."""
+        if not calls:
+            await trio.lowlevel.checkpoint()
+            return []
+        digest = _digest(lua)
+        commands = [packed(["EVALSHA", digest, len(keys), *keys, *arguments]) for keys, arguments in calls]
+        replies = await self._exchange(b"".join(commands), len(commands))
+        for number, reply in enumerate(replies):
+            if _is_unknown(
+                reply
+            ):  # a server knows it or does not: so this is all of them, unless it was restarted or flushed between two
+                keys, arguments = calls[number]
+                [replies[number]] = await self._exchange(packed(["EVAL", lua, len(keys), *keys, *arguments]), 1)
+        return [meaning(reply.detail) if isinstance(reply, RedisError) else reply for reply in replies]
 
     @asynccontextmanager
     async def subscribe(self, *channels: str) -> AsyncIterator[ports.Subscription]:
@@ -173,6 +189,10 @@ def _checked(words: Sequence[RedisValue]) -> bytes:
     if encoded(words[0]).upper() in NOT_HERE:
         raise RedisError(f"ERR unknown command '{words[0]!s}': it would be for everybody on this connection")
     return packed(words)
+
+
+def _is_unknown(reply: RedisReply) -> bool:
+    return isinstance(reply, RedisError) and reply.detail.startswith(UNKNOWN_SCRIPT)
 
 
 def _value(reply: RedisReply) -> RedisReply:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from redis._parsers import _AsyncRESP2Parser
+from redis._parsers import _AsyncHiredisParser
 from redis.asyncio.connection import Connection, SSLConnection
 from redis.exceptions import RedisError as DriverError
 
@@ -76,8 +76,11 @@ def _bad() -> Invalid:
     return Invalid("the redis URL cannot be read: write redis://:password@host:port/0, or rediss:// for TLS")
 
 
-class _Parser(_AsyncRESP2Parser):
-    """redis-py's parser, with error replies as our own errors, word for word and as values: some of its classes would be raised in the middle of a reply."""
+class _Parser(_AsyncHiredisParser):
+    """redis-py's parser around hiredis, with error replies as our own errors, word for word and as values.
+
+    Some of its own classes would be raised in the middle of a reply.
+    """
 
     @classmethod
     def parse_error(cls, response: str) -> RedisError:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from hiredis import pack_command
+
 from contracts.errors import Invalid
 from contracts.ports import RedisValue
-
-_BULK = b"$%d\r\n%b\r\n"
 
 
 def encoded(word: RedisValue) -> bytes:
@@ -16,7 +16,7 @@ def encoded(word: RedisValue) -> bytes:
         try:
             return word.encode()
         except UnicodeEncodeError as exc:
-            raise Invalid("a text holds half a surrogate pair, which is not a character") from exc
+            raise _not_text() from exc
     if isinstance(word, bytes):
         return word
     if isinstance(word, bool) or not isinstance(word, int | float):
@@ -25,5 +25,13 @@ def encoded(word: RedisValue) -> bytes:
 
 
 def packed(words: Sequence[RedisValue]) -> bytes:
-    """Write a command: an array of bulk strings (RESP2)."""
-    return b"*%d\r\n%b" % (len(words), b"".join([_BULK % (len(word), word) for word in map(encoded, words)]))
+    """Write a command: an array of bulk strings (RESP2). Raises as ``encoded`` does."""
+    try:
+        command: bytes = pack_command(tuple(words))  # type: ignore[arg-type]  # its annotation is that of a single word
+    except UnicodeEncodeError as exc:
+        raise _not_text() from exc
+    return command
+
+
+def _not_text() -> Invalid:
+    return Invalid("a text holds half a surrogate pair, which is not a character")

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 import trio
 
 from contracts import ports
-from contracts.errors import EdgeLost
-from contracts.ports import RedisReply, RedisValue, WallClock
+from contracts.errors import CodeWarzError, EdgeLost
+from contracts.ports import RedisReply, RedisValue, ScriptCall, WallClock
 from edge.memory_redis import containers, keys, streams, strings, zsets
 from edge.memory_redis.keyspace import KEYS_MAX, Keyspace, Words, wrong_arity
 from edge.memory_redis.pubsub import BUFFER_MAX, PubSub, Subscriber
@@ -67,6 +67,17 @@ class MemoryRedis:
         await self._enter()
         self._keyspace.tick()
         return self._scripts.run(lua, names, values)
+
+    async def scripts(self, lua: str, calls: Sequence[ScriptCall]) -> list[RedisReply | CodeWarzError]:
+        """Run a Lua script for each, in order, others' commands between them; what one of them raised is its reply."""
+        replies: list[RedisReply | CodeWarzError] = []
+        await self._enter()
+        for names, arguments in calls:
+            try:
+                replies.append(await self.script(lua, names, arguments))
+            except RedisError as error:
+                replies.append(error)
+        return replies
 
     @asynccontextmanager
     async def subscribe(self, *channels: str) -> AsyncIterator[ports.Subscription]:

@@ -126,7 +126,12 @@ class Forgetful:
     def __init__(self, redis: Redis, after: int) -> None:
         self.inner = redis
         self.after = after
-        self.call, self.pipeline, self.subscribe = redis.call, redis.pipeline, redis.subscribe
+        self.call, self.pipeline, self.scripts, self.subscribe = (
+            redis.call,
+            redis.pipeline,
+            redis.scripts,
+            redis.subscribe,
+        )
 
     async def script(self, lua: str, keys: Sequence[str], arguments: Sequence[RedisValue]) -> RedisReply:
         self.after -= 1

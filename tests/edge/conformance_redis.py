@@ -286,6 +286,15 @@ async def test_what_a_failed_script_did_before_stays(redis: Redis) -> None:
     assert await redis.call("GET", "a") == b"1"
 
 
+async def test_a_script_runs_for_each_call_and_a_failure_is_its_calls_reply(redis: Redis) -> None:
+    lua = "return redis.call('INCRBY', KEYS[1], ARGV[1])"
+    first, second, third = await redis.scripts(lua, [(["n"], [1]), (["n"], ["bad"]), (["n"], [2])])
+    assert (first, third) == (1, 3)
+    assert isinstance(second, RedisError)
+    assert await redis.scripts(lua, []) == []
+    assert await redis.scripts(lua, [(["n"], [4]), (["n"], [8])]) == [7, 15]  # it is known by now
+
+
 async def test_nothing_happens_between_a_scripts_commands(redis: Redis) -> None:
     lua = "local n = tonumber(redis.call('GET', KEYS[1]) or '0') redis.call('SET', KEYS[1], n + 1) return n"
     seen: list[int] = []

@@ -10,7 +10,7 @@ import trio
 from chaos.simulation.faults import Fault
 from chaos.simulation.world import SLOW_S, Link, World
 from contracts import ports
-from contracts.errors import EdgeLost
+from contracts.errors import CodeWarzError, EdgeLost
 from contracts.ports import RedisReply, RedisValue
 from edge.memory_redis import MemoryRedis
 
@@ -54,6 +54,14 @@ class SimulatedRedis:
         reply = await self._engine.script(lua, keys, arguments)
         await self._link.back(what, ambiguous=0.02)
         return reply
+
+    async def scripts(self, lua: str, calls: Sequence[ports.ScriptCall]) -> list[RedisReply | CodeWarzError]:
+        """Run a script for each."""
+        what = f"scripts {calls[0][0][0] if calls else ''}"
+        await self._link.there(what)
+        replies = await self._engine.scripts(lua, calls)
+        await self._link.back(what, ambiguous=0.02)
+        return replies
 
     @asynccontextmanager
     async def subscribe(self, *channels: str) -> AsyncIterator[ports.Subscription]:
