@@ -160,12 +160,15 @@ class Hub:
                     topic.lose_track("events were lost")
 
     async def _check_boards(self) -> None:
-        """Compare watched boards with Redis: when the newest message was lost, no later one would show it."""
+        """Compare watched boards with Redis: when the newest message was lost, no later one would show it.
+
+        A topic that has lost track, and of whose clients nobody asks for a snapshot, is behind as well: nothing else would bring it back.
+        """
         behind: dict[tuple[str, BoardView], int] = {}
         while True:
             await trio.sleep(CHECK_S)
             for key, topic in tuple(self._topics.items()):
-                if not topic.clients or topic.epoch is None:
+                if not topic.clients:
                     continue
                 page = await self._boards.page(topic.contest_id, topic.view, limit=1)
                 if page is None or page.version <= topic.last:

@@ -126,9 +126,12 @@ class BoardTopic:
     def hear(self, change: BoardChanged) -> None:
         """Pass a change on, in order."""
         if change.row is None or (self.epoch is not None and change.epoch != self.epoch):
-            if change.version > self.last or change.epoch != self.epoch:
-                self._floor = max(self._floor, change.version)
+            self._floor = max(self._floor, change.version)
+            if change.version > self.last:
                 self.lose_track("the board was made afresh", change.version)
+            elif change.epoch != self.epoch:
+                # Old news of an earlier board that comes late, or a board whose numbers began anew: a look at the board tells, and everybody takes one.
+                self.lose_track("the board was made afresh")
         elif self.epoch is None or change.version > self.last + 1:
             self._hold(change)
         elif change.version == self.last + 1:

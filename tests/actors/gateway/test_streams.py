@@ -256,6 +256,33 @@ class TestBoard:
             assert (reset.kind, fresh.kind) == ("reset", "snapshot")
             assert fresh.seq > snapshot.seq
 
+    @pytest.mark.parametrize("distance", [-5, 0], ids=["older", "as old"])
+    async def test_news_of_another_board_makes_everybody_look_again(
+        self, house: House, board: Boards, distance: int
+    ) -> None:
+        """It may come late, of a board that is no more: who watches stays on the one that is, and sees what comes next."""
+        async with opened(house.anonymous, BOARD) as stream:
+            snapshot = await stream.next()
+            row = BoardRow(1, "ada", "ada", 9, 0, -1, {})
+            other = BoardChanged("open", BoardView.PUBLIC, "another", snapshot.seq + distance, 2, row)
+            await house.redis.call("PUBLISH", BOARD_CHANNEL, msgspec.json.encode(other))
+            assert [(await stream.next()).kind for _ in range(2)] == ["reset", "snapshot"]
+            await solve(house, board, "ada", 1)
+            update = await stream.next()
+            assert (update.kind, update.seq) == ("update", snapshot.seq + 1)
+
+    async def test_a_board_of_which_nobody_here_knows_the_state_is_looked_at_again(
+        self, house: House, board: Boards, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        """Whoever watches has seen more than the news that made this gateway lose track, so nobody asks for a picture."""
+        async with opened(house.anonymous, BOARD) as stream:
+            snapshot = await stream.next()
+            (topic,) = house.services.hub._topics.values()
+            topic.lose_track("the board was made afresh", snapshot.seq)
+            await solve(house, board, "ada", 1)
+            assert (await stream.next(3 * sse.CHECK_S)).kind == "reset"
+            assert (await stream.next()).seq == snapshot.seq + 1
+
     async def test_who_saw_a_newer_board_elsewhere_is_not_shown_the_one_that_is_kept_here(
         self, house: House, board: Boards
     ) -> None:

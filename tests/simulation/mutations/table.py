@@ -182,9 +182,9 @@ MUTATIONS: tuple[Mutation, ...] = (
             Replace(SUBMISSIONS, '        " AND fencing = $6 RETURNING *",\n', '        " AND $6 = $6 RETURNING *",\n'),
             Replace(
                 SUBMISSIONS,
-                '        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",\n        request.submission_id,\n        request.attempt,\n',
+                '        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",\n        [\n            (\n                request.submission_id,\n',
                 '        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (submission_id, attempt) DO UPDATE SET verdict = excluded.verdict",\n'
-                "        request.submission_id,\n        request.attempt,\n",
+                "        [\n            (\n                request.submission_id,\n",
             ),
         ),
         caught_by=5,
