@@ -35,13 +35,20 @@ CALM_S = 15.0
 PROBE_S = 8.0  # from a submission to its verdict, in calm: below the sweeper's patience
 SEEN_S = 6.0  # from there to everybody's screen: below the hub's second look
 DEAF = 0.5
+CHANGED = 0.5  # of the runs, in how many staff has the boards made afresh at the moment of the healing
 RUSHES = 0.05  # of the runs, how many end with a rush
 TURNED_RUSHES = 0.5  # of those in which the limits of our own lines may be turned (knobs.py): there it has most to show
+OUTBOX_KNOBS = {"actors.outbox.BATCH_MOST", "actors.outbox.CROWDED"}
+OUTBOX_RUSHES = 0.95  # of those in which both of these are turned: only then do many wait in the outbox itself
 HEALED_S = 180.0  # how long everything may take to come to rest once nothing is wrong any more (I9)
 MOST_S = 900.0
 LOOK_S = 0.5
 MAY_ERR = (Fault.PROCESS_CRASH, Fault.ACTOR_CRASH, Fault.BUGGIFY, Fault.SANDBOX_DEATH)
 BUGGIFIED = 0.02
+# A large board takes its time to fold, which is no fault: verdicts go on to come in meanwhile, by both ways.
+LARGE_BOARDS = 0.4  # of the runs
+LARGE_FOLDS = 2  # in each of them, after the healing: both views once, and not each time that a rebuild begins again
+LARGE_FOLD_S = (1.0, 5.0)
 FAVOURED = 0.3  # at a point that a run favours
 FAVOUR = 0.12  # of the points
 DEATHS = 0.1  # of what happens at a point, how much is the death of the process
@@ -74,6 +81,7 @@ def run(options: Options, *, is_kept: bool = False, scenario: Scenario | None = 
     async def main(clock: DiscreteClock) -> None:
         world = World(options, clock, is_kept=is_kept)
         worlds.append(world)
+        world.turned = set(turned)
         world.trace("run", f"knobs {turned}")
         if any("MAILBOX" in name for name in turned):
             world.saw(Fault.FULL_MAILBOX)
@@ -116,6 +124,7 @@ class _Points:
         self._world = world
         self._favour = world.rng("points")
         self._rates: dict[str, float] = {}
+        self._folds_left = LARGE_FOLDS if world.rng("folds").random() < LARGE_BOARDS else 0
 
     def _rate(self, name: str) -> float:
         """Return how often something happens at a point: some are favoured in some runs, or those that are passed once would hardly be struck."""
@@ -127,6 +136,11 @@ class _Points:
         """Pause, crash or die, or nothing."""
         world = self._world
         machine = here.get()
+        if name == "projector.folded" and world.has_healed and self._folds_left:
+            self._folds_left -= 1
+            world.saw("slow_fold")
+            await world.clock.sleep(world.chance.uniform(*LARGE_FOLD_S))
+            return
         if machine is None or not world.strikes(Fault.BUGGIFY, self._rate(name)):
             return
         world.saw(f"at {name}")
@@ -181,10 +195,18 @@ async def _recover(world: World, cluster: Cluster, workload: Workload, healed: l
     world.heal()
     for machine in cluster.machines.values():
         machine.stalled_until = min(machine.stalled_until, trio.current_time())
-    healed.append(await _rest(world, cluster, workload, "the healing"))
+    async with trio.open_nursery() as nursery:
+        if world.options.submissions:  # as in chaos: what comes right now meets whatever the faults have left behind
+            nursery.start_soon(workload.submit_one, "healed", name="submits into the healing")
+            if world.rng("changed").random() < CHANGED:
+                nursery.start_soon(workload.change_the_contest, name="changes the contest at the healing")
+        healed.append(await _rest(world, cluster, workload, "the healing"))
+        nursery.cancel_scope.cancel()
     if not world.violations and world.options.submissions:  # a scenario in which nobody submits by chance has its own
         await world.clock.sleep(max(0.0, CALM_S - healed[0]))
         rushes = TURNED_RUSHES if world.options.has(Fault.BUGGIFY) else RUSHES
+        if world.turned >= OUTBOX_KNOBS:
+            rushes = OUTBOX_RUSHES
         if world.rng("rush").random() < rushes:
             await _rush(world, cluster, workload)
     if not world.violations and world.options.submissions:
@@ -232,7 +254,7 @@ async def _probe(world: World, cluster: Cluster, workload: Workload) -> None:
     if world.work.random() < DEAF:
         world.saw("deaf_to_a_commit")
         cluster.engines.restart_database()
-    sent = await workload.submit_one()
+    sent = await workload.submit_one("last")
     key = (sent.submission_id, 1)
     if not await _within(PROBE_S, lambda: key in cluster.engines.verdicts, world):
         world.violated("I9", f"{sent.submission_id} has no verdict after {PROBE_S:g} s, in calm")

@@ -50,6 +50,7 @@ RECOVERIES: dict[str, str] = {
     "rush": "more came at once than judges could take, in calm",
     "rejudged": "staff had something judged again",
     "contest_changed": "staff moved the freeze in the middle of the contest",
+    "slow_fold": "a board took its time to fold, in calm, while verdicts went on to come in",
     "deaf_to_a_commit": "who listened to the database came back after a commit that nobody told them of",
     "requests_lost": "the broker came back without the requests to judge",
     "stream_reset": "a browser was told to begin anew",

@@ -53,6 +53,8 @@ class World:
         self.chance = random.Random(f"faults {options.seed}")
         self.work = random.Random(f"workload {options.seed}")
         self.is_hurting = False
+        self.has_healed = False
+        self.turned: set[str] = set()  # constants of the product
         self.ended = trio.Event()
         self.sometimes: Counter[str] = Counter()
         self.violations: list[Violation] = []
@@ -114,6 +116,7 @@ class World:
     def heal(self) -> None:
         """From now on nothing goes wrong."""
         self.is_hurting = False
+        self.has_healed = True
         self._cuts.clear()
         self._down.clear()
         self.trace("network", "healed")

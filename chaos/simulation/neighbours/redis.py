@@ -18,6 +18,7 @@ NAME = "redis"
 KEEPALIVE_S = (1.0, 8.0)
 LATE = 0.05  # of the news, how many others may overtake, where messages overtake each other
 LATE_S = (0.05, 1.5)
+APART = 0.1  # of the commands that are sent together, how many come a while after those before them
 LONG = 12  # arguments: a whole board is sent, which takes its time where the network is slow
 
 
@@ -56,10 +57,14 @@ class SimulatedRedis:
         return reply
 
     async def scripts(self, lua: str, calls: Sequence[ports.ScriptCall]) -> list[RedisReply | CodeWarzError]:
-        """Run a script for each."""
+        """Run a script for each; they travel in some pieces, and what others do comes in between."""
         what = f"scripts {calls[0][0][0] if calls else ''}"
         await self._link.there(what)
-        replies = await self._engine.scripts(lua, calls)
+        replies: list[RedisReply | CodeWarzError] = []
+        for call in calls:
+            if replies and self._world.strikes(Fault.LATENCY, APART):
+                await self._world.clock.sleep(self._world.chance.uniform(*SLOW_S))
+            replies += await self._engine.scripts(lua, [call])
         await self._link.back(what, ambiguous=0.02)
         return replies
 

@@ -452,4 +452,22 @@ MUTATIONS: tuple[Mutation, ...] = (
         patch=(Replace(LOAD, "if writes ~= ARGV[1] or not is_whole then", "if not is_whole then"),),
         caught_by=120,
     ),
+    Mutation(
+        name="silenced_by_late_news",
+        breaks="late news of a board that is no more takes a stream's board from it, and nobody looks at the new one",
+        by=("I4", "I5"),
+        patch=(
+            Replace(
+                TOPICS,
+                '                self.lose_track("the board was made afresh")\n',
+                '                self.lose_track("the board was made afresh", change.version)\n',
+            ),
+            Replace(
+                HUB,
+                "                if not topic.clients:\n",
+                "                if not topic.clients or topic.epoch is None:\n",
+            ),
+        ),
+        caught_by=28,
+    ),
 )
