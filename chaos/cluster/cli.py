@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from chaos.engines.engine import Where
+
 app = typer.Typer(add_completion=False, rich_markup_mode="rich", subcommand_metavar="")
 
 
@@ -20,6 +22,9 @@ def cluster(
     leaderboards: Annotated[int, typer.Option(min=1, max=16)] = 2,
     judges: Annotated[int, typer.Option(min=1, max=16)] = 2,
     workers: Annotated[int, typer.Option(min=1, max=64, help="of each judge")] = 2,
+    engines: Annotated[
+        Where, typer.Option(help="auto: in containers where their programs are not installed")
+    ] = Where.AUTO,
 ) -> None:
     """Run CodeWarz as several processes on a private PostgreSQL, Redis and RabbitMQ, on free ports. Ctrl-C ends it and throws its data away."""
     from chaos.cluster.cluster import Cluster, Shape
@@ -27,7 +32,7 @@ def cluster(
 
     folder = Path(tempfile.mkdtemp(prefix="codewarz-cluster-"))
     folder.chmod(0o711)  # the engines have users of their own, which must get through
-    made = Cluster(folder, Shape(gateways, cores, leaderboards, judges, workers))
+    made = Cluster(folder, Shape(gateways, cores, leaderboards, judges, workers), where=engines)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         typer.echo("starting PostgreSQL, Redis, RabbitMQ and the processes …")

@@ -12,7 +12,7 @@ from typing import Self
 
 from actors.system import Role
 from chaos.cluster.node import Node
-from chaos.engines import Engine, Postgres, RabbitMq, Redis
+from chaos.engines import Engine, Postgres, RabbitMq, Redis, Where
 from chaos.engines.engine import HOST, Child, free_port
 
 ADMIN_PASSWORD_BYTES = 9
@@ -57,6 +57,7 @@ class Cluster:
     settings: Mapping[str, str] = field(default_factory=dict)
     tls: Path | None = None  # certificates for the engines
     route: Route = direct
+    where: Where = Where.AUTO  # the engines run
 
     def __post_init__(self) -> None:
         self.admin_password = secrets.token_urlsafe(ADMIN_PASSWORD_BYTES)
@@ -89,6 +90,8 @@ class Cluster:
 
     def start(self, said: Callable[[str], None] = lambda _text: None) -> None:
         """Start everything, and return when every process says that it can serve. What was started is ended when something cannot."""
+        for engine in self.engines.values():
+            engine.settle(self.where)
         try:
             _together(self.engines.values(), said)
             _together(self.nodes.values(), said)
@@ -142,7 +145,8 @@ def _together(children: Iterable[Child], said: Callable[[str], None]) -> None:
 
     def start(child: Child) -> None:
         child.start()
-        said(child.name)
+        place = child.place if isinstance(child, Engine) else ""
+        said(f"{child.name} ({place})" if place else child.name)
 
     with ThreadPoolExecutor(len(several)) as pool:
         for outcome in [pool.submit(start, child) for child in several]:

@@ -13,9 +13,12 @@ import subprocess
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
+
+from chaos.engines.container import Container, NoContainer, remove_orphans
 
 START_S = 60.0
 END_S = 20.0
@@ -29,6 +32,14 @@ _given: set[int] = set()
 
 class Missing(Exception):
     """A server is not installed here; the text says what to install."""
+
+
+class Where(StrEnum):
+    """Where engines run: ``auto`` is natively where their programs are, else in containers."""
+
+    AUTO = "auto"
+    NATIVE = "native"
+    CONTAINERS = "containers"
 
 
 class Child:
@@ -236,6 +247,8 @@ class Engine(Child):
 
     name = "engine"
     users: tuple[str, ...] = ("nobody",)  # whom it runs as when we are root: the first that exists
+    image_setting = ""  # the variable that names its image, as in compose.yaml
+    image = ""  # unless that does
 
     def __init__(
         self, folder: Path, *, port: int | None = None, password: str | None = None, tls: Path | None = None
@@ -243,6 +256,7 @@ class Engine(Child):
         super().__init__(folder, port=port)
         self.password = password or secrets.token_urlsafe(12)
         self.tls = tls
+        self.container: Container | None = None
 
     @property
     def url(self) -> str:
@@ -252,6 +266,101 @@ class Engine(Child):
     def url_at(self, port: int) -> str:
         """Return the same for another port of the loopback address, behind which somebody passes everything on."""
         raise NotImplementedError
+
+    # ---- natively, or in a container ---------------------------------------------------------------------------------
+
+    def settle(self, where: Where) -> None:
+        """Decide where it runs, before its first start. Missing when it cannot be had there; the text says what to do."""
+        native = self._missing() if where is not Where.CONTAINERS else None
+        if where is Where.NATIVE and native is not None:
+            raise native
+        if where is Where.CONTAINERS or native is not None:
+            try:
+                self._contain()
+            except NoContainer as error:
+                raise Missing(f"{native or self.name}\n  and no container in its place: {error}") from error
+
+    def _missing(self) -> Missing | None:
+        """Return what says that it is not installed here, None when it is."""
+        try:
+            self.locate()
+        except Missing as missing:
+            return missing
+        return None
+
+    def locate(self) -> str:
+        """Return its program's path, or raise Missing."""
+        raise NotImplementedError
+
+    def program(self, name: str, install: str, *folders: str) -> str:
+        """Return one of its programs: a path, or in a container the bare name."""
+        return name if self.container is not None else find(name, install, *folders)
+
+    def _contain(self) -> None:
+        remove_orphans()
+        user = self._user()
+        image = os.environ.get(self.image_setting) or self.image
+        container = Container(
+            image,
+            f"codewarz-{self.name}-{os.getpid()}-{self.port}",
+            self.folder,
+            (os.geteuid(), os.getegid()) if user is None else (user.pw_uid, user.pw_gid),
+        )
+        try:
+            container.fetch()
+        except NoContainer as error:
+            raise NoContainer(f"{error}\n  ({self.image_setting} names another image than {image})") from error
+        self.container = container
+
+    @property
+    def place(self) -> str:
+        """Say where it runs."""
+        return "" if self.container is None else f"container of {self.container.image}"
+
+    def kill(self) -> None:
+        """End at once, as in a power cut."""
+        if self.container is not None and self.is_running:
+            self.container.tell("kill")
+        super().kill()
+
+    def freeze(self) -> None:
+        """Stop its processes where they are."""
+        if self.container is None:
+            super().freeze()
+        else:
+            self.container.tell("pause")
+            self._is_frozen = True
+
+    def thaw(self) -> None:
+        """Let a frozen one go on."""
+        if self.container is None:
+            super().thaw()
+        elif self._is_frozen:
+            self.container.tell("unpause")
+            self._is_frozen = False
+
+    def run(self, command: Sequence[str], *, timeout_s: float = START_S) -> str:
+        """Run one of its tools, and return what it said; RuntimeError with that when it failed."""
+        if self.container is None:
+            return super().run(command, timeout_s=timeout_s)
+        words = self.container.once(command, self._within(), is_running=self.is_running)
+        return super().run(words, timeout_s=timeout_s)
+
+    def _popen(self, command: Sequence[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
+        if self.container is not None:
+            command = self.container.running(command, self._within())
+        return super()._popen(command, log)
+
+    def _within(self) -> dict[str, str]:
+        return {"LC_ALL": "C.UTF-8", "HOME": str(self.folder), **self.environment()}
+
+    def _environment(self) -> dict[str, str]:
+        if self.container is None:
+            return super()._environment()
+        return dict(os.environ)  # it is Docker's own command that runs here
+
+    def _identity(self) -> dict[str, Any]:
+        return super()._identity() if self.container is None else {}
 
     def tls_files(self) -> tuple[Path, Path, Path]:
         """Return CA, certificate and key where its user can read them."""

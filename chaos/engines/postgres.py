@@ -6,7 +6,7 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
-from chaos.engines.engine import HOST, Engine, find
+from chaos.engines.engine import HOST, Engine
 
 USER = "codewarz"
 VERSIONS = "/usr/lib/postgresql"
@@ -17,6 +17,7 @@ class Postgres(Engine):
 
     name = "postgres"
     users = ("postgres",)
+    image_setting, image = "POSTGRES_IMAGE", "postgres:16"
     end_signal = signal.SIGINT  # "fast": connections are ended, nothing is lost
 
     is_durable = True
@@ -35,9 +36,9 @@ class Postgres(Engine):
         secret = self.write("password", self.password)
         data = str(self.folder / "data")
         who = ("-U", USER, "-A", "scram-sha-256", "--pwfile", str(secret))
-        self.run([_program("initdb"), "-D", data, *who, "-E", "UTF8", "--no-sync"])
+        self.run([self._program("initdb"), "-D", data, *who, "-E", "UTF8", "--no-sync"])
         # In single-user mode there is no server to connect to yet, and so no password to give.
-        with_database = [_program("postgres"), "--single", "-D", data, "postgres"]
+        with_database = [self._program("postgres"), "--single", "-D", data, "postgres"]
         self.run(["sh", "-c", f'echo "CREATE DATABASE {USER}" | "$@"', "sh", *with_database])
         secret.unlink()
 
@@ -62,21 +63,24 @@ class Postgres(Engine):
             }
             (self.folder / "data" / "pg_hba.conf").write_text("hostssl all all 127.0.0.1/32 scram-sha-256\n")
         words = [f"--{name}={value}" for name, value in options.items()]
-        return [_program("postgres"), "-D", str(self.folder / "data"), *words]
+        return [self._program("postgres"), "-D", str(self.folder / "data"), *words]
 
     def is_ready(self) -> bool:
         """Whether it takes connections: the port is open before that."""
         try:
             self.run(
-                [_program("pg_isready"), "-q", "-h", HOST, "-p", str(self.port), "-d", "postgres", "-U", USER],
+                [self._program("pg_isready"), "-q", "-h", HOST, "-p", str(self.port), "-d", "postgres", "-U", USER],
                 timeout_s=5.0,
             )
         except RuntimeError:
             return False
         return True
 
+    def locate(self) -> str:
+        """Return the server's path, or raise Missing."""
+        return self._program("postgres")
 
-def _program(name: str) -> str:
-    """Return a program of the newest PostgreSQL: Debian keeps the server's outside of PATH."""
-    versions = sorted(Path(VERSIONS).glob("*/bin"), key=lambda path: float(path.parent.name), reverse=True)
-    return find(name, "postgresql", *map(str, versions))
+    def _program(self, name: str) -> str:
+        """Return a program of the newest PostgreSQL: Debian keeps the server's outside of PATH."""
+        versions = sorted(Path(VERSIONS).glob("*/bin"), key=lambda path: float(path.parent.name), reverse=True)
+        return self.program(name, "postgresql", *map(str, versions))

@@ -20,6 +20,7 @@ class RabbitMq(Engine):
 
     name = "rabbitmq"
     users = ("rabbitmq",)
+    image_setting, image = "RABBITMQ_IMAGE", "rabbitmq:3.13-management"
 
     def __init__(
         self, folder: Path, *, port: int | None = None, password: str | None = None, tls: Path | None = None
@@ -80,7 +81,17 @@ class RabbitMq(Engine):
 
     def command(self) -> Sequence[str]:
         """Return the node's command."""
-        return [find("rabbitmq-server", "rabbitmq-server", BIN) if _is_plain() else f"{BIN}/rabbitmq-server"]
+        return [self.locate()]
+
+    def locate(self) -> str:
+        """Return the server's path, or raise Missing."""
+        return self._program("rabbitmq-server")
+
+    def _program(self, name: str) -> str:
+        """Return one of its programs; where Debian's are installed not those in PATH, which insist on root or on a user of theirs."""
+        if self.container is None and Path(BIN).is_dir():
+            return f"{BIN}/{name}"
+        return self.program(name, "rabbitmq-server")
 
     def is_ready(self) -> bool:
         """Whether it speaks AMQP: it answers the protocol's header with a method frame."""
@@ -94,8 +105,8 @@ class RabbitMq(Engine):
             return False
 
     def start(self) -> None:
-        """Start the mapper, then the node."""
-        if self._mapper is None or self._mapper.poll() is not None:
+        """Start the mapper, then the node; in a container that starts one of its own."""
+        if self.container is None and (self._mapper is None or self._mapper.poll() is not None):
             self._mapper = subprocess.Popen(  # noqa: S603 - our own words
                 [find("epmd", "rabbitmq-server"), "-port", str(self._mapper_port), "-address", HOST],
                 stdin=subprocess.DEVNULL,
@@ -115,10 +126,4 @@ class RabbitMq(Engine):
 
     def control(self, *words: str) -> str:
         """Run ``rabbitmqctl``; it takes a second or two."""
-        program = f"{BIN}/rabbitmqctl" if not _is_plain() else find("rabbitmqctl", "rabbitmq-server")
-        return self.run([program, "--quiet", *words])
-
-
-def _is_plain() -> bool:
-    """Whether the commands in PATH may be run as they are: Debian's insist on root or on a user of theirs."""
-    return not Path(BIN).is_dir()
+        return self.run([self._program("rabbitmqctl"), "--quiet", *words])

@@ -6,7 +6,7 @@ import socket
 import ssl
 from collections.abc import Sequence
 
-from chaos.engines.engine import HOST, Engine, find
+from chaos.engines.engine import HOST, Engine
 
 
 class Redis(Engine):
@@ -14,6 +14,7 @@ class Redis(Engine):
 
     name = "redis"
     users = ("redis",)
+    image_setting, image = "REDIS_IMAGE", "redis:7"
 
     is_persistent = False
 
@@ -50,7 +51,11 @@ class Redis(Engine):
 
     def command(self) -> Sequence[str]:
         """Return the server's command."""
-        return [find("redis-server", "redis-server"), str(self.folder / "redis.conf")]
+        return [self.locate(), str(self.folder / "redis.conf")]
+
+    def locate(self) -> str:
+        """Return the server's path, or raise Missing."""
+        return self.program("redis-server", "redis-server")
 
     def is_ready(self) -> bool:
         """Whether it answers: while it loads its data it says so instead of PONG."""
