@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from chaos.engines.engine import Where
 from supervisor.cli import ANSWER_IS_NO, Output, OutputOption
 
 if TYPE_CHECKING:
@@ -47,6 +48,9 @@ def run(
     seed: Annotated[
         int | None, typer.Option(min=0, help="Chooses who is hit; by chance, and told, if not given.")
     ] = None,
+    engines: Annotated[
+        Where, typer.Option(help="auto: in containers where their programs are not installed")
+    ] = Where.AUTO,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Start a cluster on private engines, put people in front of it, break something, heal it, and hold it to its promises."""
@@ -65,7 +69,7 @@ def run(
     outcomes, status, why = [], 0, list[str]()
     try:
         with teller.open(first, len(chosen) * times):
-            outcomes = trio.run(Runner(teller.say, teller.done).run, rounds(chosen, times, first))
+            outcomes = trio.run(Runner(teller.say, teller.done, where=engines).run, rounds(chosen, times, first))
     except* (Missing, RuntimeError) as group:
         # Only noted here: what is raised in here is wrapped into a group, and a traceback follows.
         status, why = ANSWER_IS_NO, [str(each) for each in _leaves(group)]

@@ -14,6 +14,7 @@ import trio
 
 from chaos import small_disk
 from chaos.cluster import Cluster, Shape
+from chaos.engines import Where
 from chaos.evidence import gathered
 from chaos.play import House, Play
 from chaos.proxy import Proxy
@@ -48,11 +49,12 @@ def rounds(scenarios: Sequence[Scenario], times: int, seed: int) -> list[Round]:
 
 @dataclass
 class Runner:
-    """Plays rounds; ``done`` hears of each outcome as it comes. ``shape`` is the cluster's."""
+    """Plays rounds; ``done`` hears of each outcome as it comes. ``shape`` is the cluster's, ``where`` its engines run."""
 
     say: Say
     done: Callable[[Outcome], None]
     shape: Shape = field(default_factory=Shape)
+    where: Where = Where.AUTO  # the engines run
 
     async def run(self, todo: Sequence[Round]) -> list[Outcome]:
         """Play all of them. RuntimeError or Missing when not even a cluster can be started."""
@@ -86,7 +88,7 @@ class Runner:
     async def _house(self, first: Scenario) -> AsyncIterator[House]:
         """A fresh cluster for the length of the block, with nothing left of it afterwards."""
         proxy = Proxy()
-        cluster = Cluster(_folder(), self.shape, settings={"DEMO": "false"}, route=proxy.route)
+        cluster = Cluster(_folder(), self.shape, settings={"DEMO": "false"}, route=proxy.route, where=self.where)
         try:
             if first.needs_small_disk:
                 await trio.to_thread.run_sync(small_disk.mount, cluster.folder / DISK)

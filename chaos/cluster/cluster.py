@@ -101,10 +101,8 @@ class Cluster:
 
     def end(self) -> None:
         """End everything in good order: processes first, all at once."""
-        with ThreadPoolExecutor(len(self.nodes)) as pool:
-            list(pool.map(Child.end, self.nodes.values()))
-        with ThreadPoolExecutor(len(self.engines)) as pool:
-            list(pool.map(Child.end, self.engines.values()))
+        _end_together(self.nodes.values())
+        _end_together(self.engines.values())
 
     def exports(self) -> Iterator[str]:
         """Yield the lines of a shell script after which ``codewarz`` verbs speak to this cluster."""
@@ -137,6 +135,12 @@ class Cluster:
         own = self._rpc_ports.get(name)
         served = "" if own is None else f"{HOST}:{own}"
         return {**found, "RPC": f"grpc://:{self._rpc_secret}@{served}?{query}"}
+
+
+def _end_together(children: Iterable[Child]) -> None:
+    several = list(children)
+    with ThreadPoolExecutor(len(several)) as pool:
+        list(pool.map(lambda child: child.end(), several))
 
 
 def _together(children: Iterable[Child], said: Callable[[str], None]) -> None:

@@ -319,8 +319,10 @@ class Engine(Child):
 
     def kill(self) -> None:
         """End at once, as in a power cut."""
-        if self.container is not None and self.is_running:
+        if self.container is not None and self.process is not None:
             self.container.tell("kill")
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(END_S)  # until it is removed: the next one has its name
         super().kill()
 
     def freeze(self) -> None:

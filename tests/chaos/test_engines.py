@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from chaos.cluster import Cluster
 from chaos.engines import Engine, Missing, Postgres, RabbitMq, Redis, Where
 from chaos.engines import container as containers
 from chaos.engines.container import PARENT, Container, NoContainer
@@ -74,6 +75,15 @@ def test_rabbitmq_speaks_amqp_and_obeys_its_control(rabbitmq_engine: RabbitMq) -
 def test_a_program_that_is_nowhere_is_missing_with_the_command_that_mends_it() -> None:
     with pytest.raises(Missing, match="sudo apt-get install something"):
         find("no-such-program", "something")
+
+
+def test_a_cluster_ends_each_engine_in_its_own_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RabbitMQ has a second process, the mapper, which nothing else would end."""
+    ended: list[str] = []
+    for kind in (Postgres, Redis, RabbitMq):
+        monkeypatch.setattr(kind, "end", lambda engine: ended.append(engine.name))
+    Cluster(tmp_path).end()
+    assert sorted(ended) == ["postgres", "rabbitmq", "redis"]
 
 
 # ---- in containers ---------------------------------------------------------------------------------------------------
