@@ -21,7 +21,8 @@ from chaos.simulation.faults import Fault, Options
 from chaos.simulation.front import ConnectionFailed
 from chaos.simulation.machine import SimulatedCrash
 from chaos.simulation.nemesis import Nemesis
-from chaos.simulation.whereabouts import not_running, stuck, unfair
+from chaos.simulation.recovery import Recovery
+from chaos.simulation.whereabouts import not_running, out_of_turn, stuck, unfair
 from chaos.simulation.workload import CONTEST, Workload
 from chaos.simulation.world import World, here
 from supervisor.errors import SupervisorError
@@ -37,6 +38,10 @@ SEEN_S = 6.0  # from there to everybody's screen: below the hub's second look
 DEAF = 0.5
 RUSHES = 0.05  # of the runs, how many end with a rush
 TURNED_RUSHES = 0.5  # of those in which the limits of our own lines may be turned (knobs.py): there it has most to show
+BACKLOGS = 0.08  # of the runs, how many end with a backlog in the outbox
+BACKLOG_S = (
+    6.0  # for which the broker is away then: much longer than the margin within which nobody can say who came first
+)
 HEALED_S = 180.0  # how long everything may take to come to rest once nothing is wrong any more (I9)
 MOST_S = 900.0
 LOOK_S = 0.5
@@ -169,6 +174,8 @@ async def _hurt(world: World, cluster: Cluster, workload: Workload, scenario: Sc
             nursery.start_soon(Nemesis(world, cluster).run, name="nemesis")
             await world.clock.sleep(world.options.hurt_s)
         nursery.cancel_scope.cancel()
+    for machine in cluster.machines.values():
+        machine.go_on()
 
 
 async def _until_broken(world: World, scope: trio.CancelScope) -> None:
@@ -179,14 +186,21 @@ async def _until_broken(world: World, scope: trio.CancelScope) -> None:
 async def _recover(world: World, cluster: Cluster, workload: Workload, healed: list[float]) -> None:
     """Heal everything, wait for rest, and look."""
     world.heal()
-    for machine in cluster.machines.values():
-        machine.stalled_until = min(machine.stalled_until, trio.current_time())
-    healed.append(await _rest(world, cluster, workload, "the healing"))
-    if not world.violations and world.options.submissions:  # a scenario in which nobody submits by chance has its own
+    async with trio.open_nursery() as nursery:
+        if world.options.submissions:  # a scenario in which nobody submits by chance has its own
+            recovery = Recovery(cluster, workload)
+            await recovery.prepare()
+            nursery.start_soon(recovery.run, name="recovery")
+        healed.append(await _rest(world, cluster, workload, "the healing"))
+        if world.violations:
+            nursery.cancel_scope.cancel()
+    if not world.violations and world.options.submissions:
         await world.clock.sleep(max(0.0, CALM_S - healed[0]))
         rushes = TURNED_RUSHES if world.options.has(Fault.BUGGIFY) else RUSHES
         if world.rng("rush").random() < rushes:
             await _rush(world, cluster, workload)
+        elif world.rng("backlog").random() < BACKLOGS:
+            await _backlog(world, cluster, workload)
     if not world.violations and world.options.submissions:
         await _probe(world, cluster, workload)
 
@@ -224,6 +238,19 @@ async def _rush(world: World, cluster: Cluster, workload: Workload) -> None:
             world.violated("I9", f"Starvation: in a rush in calm {told}")
 
 
+async def _backlog(world: World, cluster: Cluster, workload: Workload) -> None:
+    """In calm the broker is away while people submit: what has waited longest in the outbox is judged first when it is back."""
+    began_s = world.clock.elapsed_s
+    world.saw("backlog")
+    world.take_down("broker", BACKLOG_S)
+    cluster.engines.broker.restart()
+    await workload.queue_up(BACKLOG_S)
+    await _rest(world, cluster, workload, "a backlog in calm")
+    if not world.violations:
+        for told in await out_of_turn(cluster, began_s):
+            world.violated("I9", f"Starvation: after a backlog in calm {told}")
+
+
 async def _probe(world: World, cluster: Cluster, workload: Workload) -> None:
     """Submit once more: in calm everything goes the fast way, and nothing waits for what repairs it.
 
@@ -232,7 +259,8 @@ async def _probe(world: World, cluster: Cluster, workload: Workload) -> None:
     if world.work.random() < DEAF:
         world.saw("deaf_to_a_commit")
         cluster.engines.restart_database()
-    sent = await workload.submit_one()
+    sent = workload.fresh("last")
+    await workload.send(sent)
     key = (sent.submission_id, 1)
     if not await _within(PROBE_S, lambda: key in cluster.engines.verdicts, world):
         world.violated("I9", f"{sent.submission_id} has no verdict after {PROBE_S:g} s, in calm")

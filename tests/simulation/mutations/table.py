@@ -425,11 +425,55 @@ MUTATIONS: tuple[Mutation, ...] = (
         patch=(
             Replace(
                 OUTBOX,
-                "ORDER BY priority DESC, available_at_ms, id",
-                "ORDER BY priority DESC, available_at_ms DESC, id",
+                "ORDER BY priority DESC, id LIMIT",
+                "ORDER BY priority DESC, id DESC LIMIT",
             ),
         ),
         caught_by=188,
+    ),
+    Mutation(
+        name="published_in_any_order",
+        breaks="the relay publishes what it has claimed in an arbitrary order: after an outage who has waited longest may be judged last",
+        by=("I9",),
+        says="^Starvation: after a backlog",
+        patch=(
+            Replace(
+                OUTBOX,
+                "half of the time.\n                await trio.lowlevel.checkpoint()\n",
+                "half of the time.\n",
+            ),
+        ),
+        caught_by=0,
+    ),
+    Mutation(
+        name="put_off_each_for_itself",
+        breaks="a row that the absent broker could not take is put off by chance, and goes behind whatever is due sooner",
+        by=("I9",),
+        says="^Starvation: after a backlog",
+        patch=(
+            Replace(
+                OUTBOX,
+                "attempts, backoff_ms = attempts - 1, 0\n",
+                "attempts, backoff_ms = attempts - 1, round(AWAY_PAUSE_S * 1000)\n",
+            ),
+        ),
+        caught_by=0,
+    ),
+    Mutation(
+        name="claim_of_half_a_minute",
+        breaks="what a relay has claimed and not published when it dies is hidden from the others for half a minute",
+        by=("I9",),
+        says="^recovery",
+        patch=(Replace(OUTBOX, "CLAIM_MS = 8_000 ", "CLAIM_MS = 30_000 "),),
+        caught_by=0,
+    ),
+    Mutation(
+        name="lease_of_half_a_minute",
+        breaks="a judge that dies keeps its lease for half a minute",
+        by=("I9",),
+        says="^recovery",
+        patch=(Replace("actors/judge/lease.py", "TTL_S = 9.0 ", "TTL_S = 30.0 "),),
+        caught_by=0,
     ),
     Mutation(
         name="early_events_passed_on",
