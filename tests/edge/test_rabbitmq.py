@@ -369,9 +369,7 @@ async def test_in_an_alarm_publishing_is_refused_and_consuming_goes_on(
     await broker.publish("plain", message("a"))
     try:
         await control(engine, "set_vm_memory_high_watermark", "absolute", "1MB")
-        with trio.fail_after(
-            CONFIRM_S + 2
-        ):  # the first one may still go through, or wait for its deadline and no longer
+        with trio.fail_after(CONFIRM_S + 2):  # the first one may still go through, or wait for its deadline and no longer
             with suppress(Unavailable):
                 await broker.publish("plain", message("b"))
         for _ in range(3):
