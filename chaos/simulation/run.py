@@ -12,6 +12,7 @@ import trio
 from actors.boards import Boards, BoardView
 from actors.outbox import QUEUES
 from actors.projector import Log
+from actors.sweeper import BOARDS_EVERY, PERIOD_S
 from actors.system import Role
 from chaos.invariants import Violation, boards_are_the_fold, outbox_published, streams_are_current, submissions_judged
 from chaos.simulation import buggify, knobs
@@ -22,7 +23,7 @@ from chaos.simulation.front import ConnectionFailed
 from chaos.simulation.machine import SimulatedCrash
 from chaos.simulation.nemesis import Nemesis
 from chaos.simulation.recovery import Recovery
-from chaos.simulation.whereabouts import not_running, out_of_turn, stuck, unfair
+from chaos.simulation.whereabouts import has_dead_events, not_running, out_of_turn, stuck, unfair
 from chaos.simulation.workload import CONTEST, Workload
 from chaos.simulation.world import World, here
 from supervisor.errors import SupervisorError
@@ -31,6 +32,8 @@ from supervisor.errors import SupervisorError
 # subscription that died in silence is found out within 8 seconds, and the hub looks every 5.
 FOLDED_S = 3.0
 SHOWN_S = 30.0
+# The same where an event of a board lies among the dead letters, because it crashed its projector again and again: the sweeper rebuilds what differs twice.
+SWEPT_S = 2 * BOARDS_EVERY * PERIOD_S + 10.0
 # So long after the healing nobody is left who waits for a dead connection, and what is new goes the fast way.
 CALM_S = 15.0
 PROBE_S = 8.0  # from a submission to its verdict, in calm: below the sweeper's patience
@@ -338,7 +341,8 @@ async def _wrong(cluster: Cluster, workload: Workload, quiet_s: float) -> list[s
             await boards_are_the_fold(boards, Log(engines.database), CONTEST),
             await _pages(cluster, workload),
         )
-    late = (folds if quiet_s > FOLDED_S else []) + (pages if quiet_s > SHOWN_S else [])
+    folded_s = SWEPT_S if folds and await has_dead_events(cluster) else FOLDED_S
+    late = (folds if quiet_s > folded_s else []) + (pages if quiet_s > max(SHOWN_S, folded_s) else [])
     for each in late:
         world.note(msgspec.structs.replace(each, detail=f"{each.detail}, {quiet_s:g} s after the last queue was empty"))
     return [str(each) for each in (*folds, *pages)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from actors.judge.lease import lease_key
-from actors.outbox import AWAY_PAUSE_S, QUEUES, SUBMISSION_QUEUE
+from actors.outbox import AWAY_PAUSE_S, QUEUES, SUBMISSION_QUEUE, VERDICT_QUEUE
 from chaos.simulation.faults import Fault
 from chaos.simulation.world import EPOCH_MS, SKEW_MS
 from chaos.starvation import MARGIN_S, Starved, overtaken, starved
@@ -125,6 +125,14 @@ async def is_lost(cluster: Cluster, key: Key) -> bool:
     for grave in GRAVES:
         dead += sum(_is_about(each.body, key) for each in await engines.broker.peek(grave, LOOKED_AT_MOST))
     return engines.ledger.copies(key) <= dead
+
+
+async def has_dead_events(cluster: Cluster) -> bool:
+    """Whether an event of a board lies among the dead letters, what somebody published by hand aside."""
+    if VERDICT_QUEUE.dead_letter_queue is None:
+        return False
+    dead = await cluster.engines.broker.peek(VERDICT_QUEUE.dead_letter_queue, LOOKED_AT_MOST)
+    return any(each.message_id in cluster.engines.outbox for each in dead)
 
 
 def requested(machine: Machine) -> list[Key]:
