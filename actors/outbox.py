@@ -161,13 +161,17 @@ class Relay:
             self.meter.count("outbox_published", len(sent))
 
     async def _postpone(self, failed: list[tuple[Row, CodeWarzError]]) -> None:
-        """Try rows again later; one that the broker refused ATTEMPTS_MOST times is parked."""
+        """Try rows again later; one that the broker refused ATTEMPTS_MOST times is parked.
+
+        What could not be sent because the broker is away is due at once: it is the relay that pauses. Were each row put off for itself, the next batch would
+        have some of them and not those that have waited longest, and another relay, to which the broker may be there, would have none.
+        """
         now_ms = self.clock.now_ms()
         parameters: list[tuple[int, int, int | None, str, str]] = []
         for row, error in failed:
             attempts, parked_at_ms = row["attempts"], None
             if isinstance(error, Unavailable):
-                attempts, backoff_ms = attempts - 1, round(AWAY_PAUSE_S * 1000)
+                attempts, backoff_ms = attempts - 1, 0
             else:
                 backoff_ms = min(BACKOFF_CAP_MS, BACKOFF_FIRST_MS * 2 ** min(attempts, 16))
                 if attempts >= ATTEMPTS_MOST:
@@ -191,11 +195,14 @@ class Relay:
 
 
 async def claim(database: Statements, now_ms: int, most: int, least_priority: int = Priority.REJUDGE) -> list[Row]:
-    """Take up to ``most`` rows whose time has come, by priority and time, and hide them from other relays for CLAIM_MS."""
+    """Take up to ``most`` rows whose time has come, by priority and age, and hide them from other relays for CLAIM_MS.
+
+    Age is that of the identifier: what was put off, or came back from a relay that died, has not lost its turn.
+    """
     rows = await database.fetch(
         "UPDATE outbox_messages SET available_at_ms = $1, attempts = attempts + 1 WHERE id IN (SELECT id FROM outbox_messages"
         " WHERE sent_at_ms IS NULL AND parked_at_ms IS NULL AND priority >= $4 AND available_at_ms <= $2"
-        " ORDER BY priority DESC, available_at_ms, id LIMIT $3 FOR UPDATE SKIP LOCKED)"
+        " ORDER BY priority DESC, id LIMIT $3 FOR UPDATE SKIP LOCKED)"
         " RETURNING id, topic, priority, body, correlation_id, traceparent, attempts",
         now_ms + CLAIM_MS,
         now_ms,

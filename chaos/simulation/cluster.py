@@ -227,5 +227,9 @@ async def running(world: World) -> AsyncIterator[Cluster]:
                 nursery.start_soon(machine.run, name=machine.name)
             for machine in cluster.machines.values():
                 await machine.up.wait()
-            yield cluster
+            try:
+                yield cluster
+            finally:
+                for machine in cluster.machines.values():
+                    machine.go_on()
             nursery.cancel_scope.cancel()

@@ -18,7 +18,7 @@ import os
 from collections.abc import Awaitable, Callable
 from functools import cache
 from heapq import heappop, heappush
-from typing import NoReturn, TypeVar, cast
+from typing import Any, ClassVar, NoReturn, TypeVar, cast
 
 import trio
 import trio._core._run as trio_run
@@ -28,6 +28,7 @@ from supervisor.frames import await_frame
 T = TypeVar("T")
 
 STEPS_MOST = 400_000  # of tasks, at one and the same moment
+_USUAL = trio_run.Runner.reschedule
 START_S = 1_000.0  # of the clock; not 0, so that a difference is not mistaken for a time
 
 
@@ -144,6 +145,56 @@ class _Steps(trio.abc.Instrument):
             clock.stop(Livelock(text))
 
 
+class Standstill:
+    """Keeps some tasks from running, as SIGSTOP does a process: what wakes one of them meanwhile (an answer, a deadline, a cancellation) has it run when they
+    all may again. Time goes on.
+
+    Trio has no such thing: whatever is scheduled is taken out of the queue of what runs next. A task that is about to run does one step more.
+    """
+
+    _all: ClassVar[list[Standstill]] = []
+
+    def __init__(self, has: Callable[[trio.lowlevel.Task], bool]) -> None:
+        self._has = has
+        self._held: list[trio.lowlevel.Task] = []
+
+    def begin(self) -> None:
+        """Let none of them run."""
+        self._all.append(self)
+        trio_run.Runner.reschedule = _reschedule  # type: ignore[method-assign, assignment]
+
+    def end(self) -> None:
+        """Let them run again, all that have been woken at once."""
+        if self not in self._all:
+            return
+        self._all.remove(self)
+        if not self._all:
+            trio_run.Runner.reschedule = _USUAL  # type: ignore[method-assign]
+        held, self._held = self._held, []
+        trio_run.GLOBAL_RUN_CONTEXT.runner.runq.extend(held)
+
+    @classmethod
+    def end_all(cls) -> None:
+        """End all of them: a run that ends waits for every task."""
+        for each in tuple(cls._all):
+            each.end()
+
+    @classmethod
+    def takes(cls, task: trio.lowlevel.Task) -> bool:
+        """Keep a task that was scheduled if it stands still."""
+        for each in cls._all:
+            if each._has(task):
+                each._held.append(task)
+                return True
+        return False
+
+
+def _reschedule(runner: trio_run.Runner, task: trio.lowlevel.Task, *next_send: Any) -> None:
+    _USUAL(runner, task, *next_send)
+    if Standstill.takes(task):
+        runner.runq.pop()
+
+
 def is_pinned() -> bool:
     """Whether this interpreter walks sets of texts in the same order each time."""
     return os.environ.get("PYTHONHASHSEED") == "0"
@@ -157,6 +208,7 @@ def simulate(main: Callable[[DiscreteClock], Awaitable[T]], *, seed: int, most_s
     def stop(why: Exception) -> None:
         why.add_note(waiting_tasks())
         stopped.append(why)
+        Standstill.end_all()
         scope.cancel()
 
     clock = DiscreteClock(most_s, stop)
@@ -166,6 +218,7 @@ def simulate(main: Callable[[DiscreteClock], Awaitable[T]], *, seed: int, most_s
             with scope:
                 return await main(clock)
         finally:
+            Standstill.end_all()
             clock.is_stopped = True
         return None
 

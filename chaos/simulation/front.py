@@ -10,7 +10,7 @@ import trio
 
 from actors.gateway.app import make_app
 from actors.gateway.services import Services
-from chaos.simulation.world import World, here
+from chaos.simulation.world import World, at
 from supervisor.context import Context
 
 if TYPE_CHECKING:
@@ -172,10 +172,10 @@ class Front:
         if self._nursery is None or self._is_draining or self._machine.is_dead:
             raise ConnectionFailed(f"nobody listens at {self._machine.name}")
         scope = exchange.scope
-        self._nursery.start_soon(self._answer, exchange, name=f"{scope['method']} {scope['path']}")
+        with at(self._machine):
+            self._nursery.start_soon(self._answer, exchange, name=f"{scope['method']} {scope['path']}")
 
     async def _answer(self, exchange: Exchange) -> None:
-        here.set(self._machine)  # and not whoever asked
         try:
             await self._app(exchange.scope, exchange.receive, exchange.send)
         finally:

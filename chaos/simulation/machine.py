@@ -12,8 +12,9 @@ import trio
 
 from actors.gateway.services import Services
 from actors.gateway.sse import Hub
+from actors.judge.lease import TTL_S
 from actors.system import Edge, Neighbours, Role, build
-from chaos.simulation.determinism import strike
+from chaos.simulation.determinism import Standstill, strike
 from chaos.simulation.faults import Fault
 from chaos.simulation.front import Booth, Front, booths
 from chaos.simulation.neighbours import broker, database, redis
@@ -21,6 +22,7 @@ from chaos.simulation.neighbours.judging import SimulatedJudging
 from chaos.simulation.neighbours.rpc import SimulatedRpc
 from chaos.simulation.world import SKEW_MS, Link, Wall, World, here
 from contracts.errors import Unavailable
+from contracts.messages import Work
 from contracts.ports import BrokerMessage
 from supervisor import Actor, Context, Event, IntensityExceeded, Kind, Mailbox, Pool, Supervisor, Tree
 from supervisor.frames import await_frame
@@ -95,7 +97,11 @@ class Machine:
         self._open: dict[str, int] = {}  # incarnations that have begun and not ended, as the supervisor tells it
         self._struck: set[str] = set()  # actors that a crash of ours has left, and no event has told so yet
         self.up = trio.Event()
-        self.stalled_until = 0.0
+        self._standstill = Standstill(lambda task: task.context.get(here) is self)
+        self._still_since: float | None = None
+        self.went_on_s = 0.0  # when it last did after a standstill
+        self._still_work: tuple[Work, ...] = ()  # what was in its sandboxes then
+        self.at_database: database.SimulatedDatabase | None = None
 
     def __repr__(self) -> str:
         return f"<Machine {self.name}#{self.lives}>"
@@ -134,6 +140,7 @@ class Machine:
         self.is_dead = True
         self.died_s = self.world.clock.elapsed_s
         self._scope.cancel()
+        self.go_on()
 
     async def stop(self) -> None:
         """End in good order, as for SIGTERM; what would not stop is a violation."""
@@ -143,10 +150,38 @@ class Machine:
         if not report.clean:
             self.world.violated("I7", f"{self.name} would not stop: {report.text()}")
 
-    def stall(self, for_s: float) -> None:
-        """Stand still: nothing leaves or enters, and nobody inside notices."""
-        self.stalled_until = trio.current_time() + for_s
-        self.world.trace(self.name, f"stalls for {for_s:.1f} s")
+    @property
+    def still_s(self) -> float:
+        """Since how many seconds it stands still."""
+        return 0.0 if self._still_since is None else trio.current_time() - self._still_since
+
+    @property
+    def may_stand_still(self) -> bool:
+        """Whether it lives, does not stand still, and is not in the middle of a statement: the whole database would wait for it, and a server does not."""
+        return self.up.is_set() and self._still_since is None and not (self.at_database and self.at_database.busy)
+
+    def stand_still(self) -> None:
+        """Let none of its tasks run until ``go_on``, as SIGSTOP does: nobody inside notices, and time goes on. Nothing happens when it does already."""
+        if self._still_since is not None:
+            return
+        self._still_since = trio.current_time()
+        self._still_work = () if self.judging is None else self.judging.judged
+        self._standstill.begin()
+        self.world.trace(self.name, "stands still")
+
+    def go_on(self) -> None:
+        """Go on as if nothing had been; nothing happens when it does not stand still."""
+        if self._still_since is None:
+            return
+        still_s, self._still_since = self.still_s, None
+        self.went_on_s = self.world.clock.elapsed_s
+        if self._still_work and not self.is_dead:
+            if still_s > TTL_S:
+                self.world.saw("still_beyond_lease")
+            else:
+                self.world.saw("still_within_lease")
+        self.world.trace(self.name, f"goes on after {still_s:.1f} s")
+        self._standstill.end()
 
     def break_connections(self) -> None:
         """Lose the connection to the broker."""
@@ -217,6 +252,7 @@ class Machine:
         )
         rpc = SimulatedRpc(engines.exchange, Link(world, self, "rpc"))
         self._broker = at_broker
+        self.at_database = at_database
         self.judging = SimulatedJudging(world, self, world.options.workers)
         neighbours = Neighbours(
             at_database, at_redis, at_broker, rpc, self.judging, PlainPasswords(), Silent(), self.wall, rng

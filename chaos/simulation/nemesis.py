@@ -15,6 +15,9 @@ from contracts.ports import BrokerMessage
 from supervisor.errors import SupervisorError
 
 ENGINES = ("database", "redis", "broker")
+IN_THE_MIDDLE = 0.5  # of the standstills, how many hit a judge that is busy
+STATEMENT_S = 2.0  # until a process that is never without a statement is let be
+HEARTBEATS_S = (3.0, 9.0)  # until the broker gives up a client that says nothing: after two or three of its heartbeats
 NONSENSE = 0.2  # of what operators do
 FORGETS = 0.4  # of the broker's restarts, how many lose the queue of requests
 HAUNTED = 0.15  # of the runs in which actors crash, how many have one that crashes at each start
@@ -71,9 +74,31 @@ class Nemesis:
         self._any().kill("a power cut")
 
     async def _stall(self) -> None:
-        await trio.lowlevel.checkpoint()
+        """Have a process stand still, for less or for more than a lease; best a judge in the middle of a test."""
+        assert self._nursery is not None
         chance = self._world.chance
-        self._any().stall(chance.choice((chance.uniform(0.1, 3.0), chance.uniform(5.0, 40.0))))
+        for_s = chance.choice((chance.uniform(0.1, 3.0), chance.uniform(5.0, 40.0)))
+        machine = self._any()
+        busy = [each for each in self._cluster.machines.values() if each.judging is not None and each.judging.open]
+        if busy and chance.random() < IN_THE_MIDDLE:
+            machine = chance.choice(busy)
+        with trio.move_on_after(STATEMENT_S):
+            while not machine.may_stand_still:
+                await self._world.clock.sleep(0.001)
+            machine.stand_still()
+            self._nursery.start_soon(self._silence, machine, machine.lives, for_s, name=f"silence of {machine.name}")
+        await trio.lowlevel.checkpoint()
+
+    async def _silence(self, machine: Machine, life: int, for_s: float) -> None:
+        """The broker misses heartbeats, and gives the messages to others; in the end the process goes on, if it is the same still."""
+        world = self._world
+        heartbeats_s = world.chance.uniform(*HEARTBEATS_S)
+        await world.clock.sleep(min(heartbeats_s, for_s))
+        if for_s > heartbeats_s and machine.lives == life:
+            machine.break_connections()
+            await world.clock.sleep(for_s - heartbeats_s)
+        if machine.lives == life:
+            machine.go_on()
 
     async def _actor_crash(self) -> None:
         await trio.lowlevel.checkpoint()

@@ -12,6 +12,7 @@ import trio
 from actors.boards import Boards, BoardView
 from actors.outbox import QUEUES
 from actors.projector import Log
+from actors.sweeper import BOARDS_EVERY, PERIOD_S
 from actors.system import Role
 from chaos.invariants import Violation, boards_are_the_fold, outbox_published, streams_are_current, submissions_judged
 from chaos.simulation import buggify, knobs
@@ -21,7 +22,8 @@ from chaos.simulation.faults import Fault, Options
 from chaos.simulation.front import ConnectionFailed
 from chaos.simulation.machine import SimulatedCrash
 from chaos.simulation.nemesis import Nemesis
-from chaos.simulation.whereabouts import not_running, stuck, unfair
+from chaos.simulation.recovery import Recovery
+from chaos.simulation.whereabouts import has_dead_events, not_running, out_of_turn, stuck, unfair
 from chaos.simulation.workload import CONTEST, Workload
 from chaos.simulation.world import World, here
 from supervisor.errors import SupervisorError
@@ -30,6 +32,8 @@ from supervisor.errors import SupervisorError
 # subscription that died in silence is found out within 8 seconds, and the hub looks every 5.
 FOLDED_S = 3.0
 SHOWN_S = 30.0
+# The same where an event of a board lies among the dead letters, because it crashed its projector again and again: the sweeper rebuilds what differs twice.
+SWEPT_S = 2 * BOARDS_EVERY * PERIOD_S + 10.0
 # So long after the healing nobody is left who waits for a dead connection, and what is new goes the fast way.
 CALM_S = 15.0
 PROBE_S = 8.0  # from a submission to its verdict, in calm: below the sweeper's patience
@@ -40,6 +44,10 @@ RUSHES = 0.05  # of the runs, how many end with a rush
 TURNED_RUSHES = 0.5  # of those in which the limits of our own lines may be turned (knobs.py): there it has most to show
 OUTBOX_KNOBS = {"actors.outbox.BATCH_MOST", "actors.outbox.CROWDED"}
 OUTBOX_RUSHES = 0.95  # of those in which both of these are turned: only then do many wait in the outbox itself
+BACKLOGS = 0.08  # of the runs, how many end with a backlog in the outbox
+BACKLOG_S = (
+    6.0  # for which the broker is away then: much longer than the margin within which nobody can say who came first
+)
 HEALED_S = 180.0  # how long everything may take to come to rest once nothing is wrong any more (I9)
 MOST_S = 900.0
 LOOK_S = 0.5
@@ -183,6 +191,8 @@ async def _hurt(world: World, cluster: Cluster, workload: Workload, scenario: Sc
             nursery.start_soon(Nemesis(world, cluster).run, name="nemesis")
             await world.clock.sleep(world.options.hurt_s)
         nursery.cancel_scope.cancel()
+    for machine in cluster.machines.values():
+        machine.go_on()
 
 
 async def _until_broken(world: World, scope: trio.CancelScope) -> None:
@@ -193,22 +203,25 @@ async def _until_broken(world: World, scope: trio.CancelScope) -> None:
 async def _recover(world: World, cluster: Cluster, workload: Workload, healed: list[float]) -> None:
     """Heal everything, wait for rest, and look."""
     world.heal()
-    for machine in cluster.machines.values():
-        machine.stalled_until = min(machine.stalled_until, trio.current_time())
     async with trio.open_nursery() as nursery:
-        if world.options.submissions:  # as in chaos: what comes right now meets whatever the faults have left behind
-            nursery.start_soon(workload.submit_one, "healed", name="submits into the healing")
+        if world.options.submissions:  # a scenario in which nobody submits by chance has its own
+            recovery = Recovery(cluster, workload)
+            await recovery.prepare()
+            nursery.start_soon(recovery.run, name="recovery")
             if world.rng("changed").random() < CHANGED:
                 nursery.start_soon(workload.change_the_contest, name="changes the contest at the healing")
         healed.append(await _rest(world, cluster, workload, "the healing"))
-        nursery.cancel_scope.cancel()
-    if not world.violations and world.options.submissions:  # a scenario in which nobody submits by chance has its own
+        if world.violations:
+            nursery.cancel_scope.cancel()
+    if not world.violations and world.options.submissions:
         await world.clock.sleep(max(0.0, CALM_S - healed[0]))
         rushes = TURNED_RUSHES if world.options.has(Fault.BUGGIFY) else RUSHES
         if world.turned >= OUTBOX_KNOBS:
             rushes = OUTBOX_RUSHES
         if world.rng("rush").random() < rushes:
             await _rush(world, cluster, workload)
+        elif world.rng("backlog").random() < BACKLOGS:
+            await _backlog(world, cluster, workload)
     if not world.violations and world.options.submissions:
         await _probe(world, cluster, workload)
 
@@ -246,6 +259,19 @@ async def _rush(world: World, cluster: Cluster, workload: Workload) -> None:
             world.violated("I9", f"Starvation: in a rush in calm {told}")
 
 
+async def _backlog(world: World, cluster: Cluster, workload: Workload) -> None:
+    """In calm the broker is away while people submit: what has waited longest in the outbox is judged first when it is back."""
+    began_s = world.clock.elapsed_s
+    world.saw("backlog")
+    world.take_down("broker", BACKLOG_S)
+    cluster.engines.broker.restart()
+    await workload.queue_up(BACKLOG_S)
+    await _rest(world, cluster, workload, "a backlog in calm")
+    if not world.violations:
+        for told in await out_of_turn(cluster, began_s):
+            world.violated("I9", f"Starvation: after a backlog in calm {told}")
+
+
 async def _probe(world: World, cluster: Cluster, workload: Workload) -> None:
     """Submit once more: in calm everything goes the fast way, and nothing waits for what repairs it.
 
@@ -254,7 +280,8 @@ async def _probe(world: World, cluster: Cluster, workload: Workload) -> None:
     if world.work.random() < DEAF:
         world.saw("deaf_to_a_commit")
         cluster.engines.restart_database()
-    sent = await workload.submit_one("last")
+    sent = workload.fresh("last")
+    await workload.send(sent)
     key = (sent.submission_id, 1)
     if not await _within(PROBE_S, lambda: key in cluster.engines.verdicts, world):
         world.violated("I9", f"{sent.submission_id} has no verdict after {PROBE_S:g} s, in calm")
@@ -332,7 +359,8 @@ async def _wrong(cluster: Cluster, workload: Workload, quiet_s: float) -> list[s
             await boards_are_the_fold(boards, Log(engines.database), CONTEST),
             await _pages(cluster, workload),
         )
-    late = (folds if quiet_s > FOLDED_S else []) + (pages if quiet_s > SHOWN_S else [])
+    folded_s = SWEPT_S if folds and await has_dead_events(cluster) else FOLDED_S
+    late = (folds if quiet_s > folded_s else []) + (pages if quiet_s > max(SHOWN_S, folded_s) else [])
     for each in late:
         world.note(msgspec.structs.replace(each, detail=f"{each.detail}, {quiet_s:g} s after the last queue was empty"))
     return [str(each) for each in (*folds, *pages)]

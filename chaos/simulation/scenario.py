@@ -90,6 +90,21 @@ class Stage:
         """Let a process die as in a power cut. It begins anew within some seconds."""
         self.process(name).kill("the scenario wants it")
 
+    def judging(self, sent: Sent) -> str | None:
+        """Return the judge that has it in a sandbox, None while there is none."""
+        for name, machine in self.cluster.machines.items():
+            if machine.judging and any(work.submission_id == sent.submission_id for work in machine.judging.judged):
+                return name
+        return None
+
+    def freeze(self, name: str) -> None:
+        """Let a process stand still as by SIGSTOP until ``thaw``, or until the scenario has ended."""
+        self.process(name).stand_still()
+
+    def thaw(self, name: str) -> None:
+        """Let it go on."""
+        self.process(name).go_on()
+
     def cut(self, one: str, other: str, *, for_s: float) -> None:
         """Let nothing pass between a process and an engine, or two processes, for a while. A broker notices at once, and gives its messages to others."""
         for name in (one, other):

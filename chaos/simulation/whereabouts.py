@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from actors.judge.lease import lease_key
-from actors.outbox import QUEUES, SUBMISSION_QUEUE
+from actors.outbox import AWAY_PAUSE_S, QUEUES, SUBMISSION_QUEUE, VERDICT_QUEUE
 from chaos.simulation.faults import Fault
 from chaos.simulation.world import EPOCH_MS, SKEW_MS
 from chaos.starvation import MARGIN_S, Starved, overtaken, starved
@@ -29,8 +30,7 @@ _request = msgspec.json.Decoder(JudgeRequested)
 
 async def unfair(cluster: Cluster, since_s: float) -> list[str]:
     """Say for those who waited in the queue, or in the outbox, from ``since_s`` on and were overtaken too often, how and by whom; and where they are now."""
-    lines, has_skew = cluster.engines.lines, cluster.world.options.has(Fault.CLOCK_SKEW)
-    margin_s = MARGIN_S + (2 * SKEW_MS / 1000 if has_skew else 0.0)  # rows are dated by the clock of their own core
+    lines, margin_s = cluster.engines.lines, _margin_s(cluster)
     # Each line for itself: what has waited in the outbox comes into the queue a batch at a time, and a batch has no order.
     requests, messages = (
         starved(line, margin_s=margin_s)[:TOLD_MOST] for line in (lines.requests(since_s), lines.messages(since_s))
@@ -39,6 +39,18 @@ async def unfair(cluster: Cluster, since_s: float) -> list[str]:
         *[await _told_attempt(cluster, each) for each in requests],
         *[await _told_message(cluster, each) for each in messages],
     ]
+
+
+async def out_of_turn(cluster: Cluster, since_s: float) -> list[str]:
+    """Say the same for those who waited for a judge, in the outbox and in the queue together: what waits in the outbox together must leave it in its order."""
+    margin_s = _margin_s(cluster) + AWAY_PAUSE_S  # so long a relay may take to find out that the broker is back
+    found = starved(cluster.engines.lines.attempts(since_s), margin_s=margin_s)
+    return [await _told_attempt(cluster, each) for each in found[:TOLD_MOST]]
+
+
+def _margin_s(cluster: Cluster) -> float:
+    """Return within what time nobody can say who came first: rows are dated by the clock of their own core."""
+    return MARGIN_S + (2 * SKEW_MS / 1000 if cluster.world.options.has(Fault.CLOCK_SKEW) else 0.0)
 
 
 async def stuck(cluster: Cluster) -> list[str]:
@@ -97,6 +109,40 @@ async def places_of(cluster: Cluster, key: Key) -> list[str]:
     if isinstance(owner, bytes) and isinstance(left_ms, int):
         found.append(f"its lease is held by {owner.decode()} for {left_ms / 1000:.1f} s more")
     return found or ["nowhere: no row in the outbox, no message with the broker, no judge, no lease"]
+
+
+async def is_lost(cluster: Cluster, key: Key) -> bool:
+    """Whether nobody has a request for an attempt that is not judged: only the sweeper can find it."""
+    engines = cluster.engines
+    rows = await engines.database.fetch(
+        "SELECT body FROM outbox_messages WHERE topic = $1 AND sent_at_ms IS NULL AND parked_at_ms IS NULL AND CAST(body AS TEXT) LIKE $2",
+        SUBMISSION_QUEUE.routing_key,
+        f"%{key[0]}%",
+    )
+    if any(_is_about(row["body"], key) for row in rows):
+        return False
+    dead = 0
+    for grave in GRAVES:
+        dead += sum(_is_about(each.body, key) for each in await engines.broker.peek(grave, LOOKED_AT_MOST))
+    return engines.ledger.copies(key) <= dead
+
+
+async def has_dead_events(cluster: Cluster) -> bool:
+    """Whether an event of a board lies among the dead letters, what somebody published by hand aside."""
+    if VERDICT_QUEUE.dead_letter_queue is None:
+        return False
+    dead = await cluster.engines.broker.peek(VERDICT_QUEUE.dead_letter_queue, LOOKED_AT_MOST)
+    return any(each.message_id in cluster.engines.outbox for each in dead)
+
+
+def requested(machine: Machine) -> list[Key]:
+    """Return what a judge was asked for and has not answered."""
+    found = []
+    for message in machine.unanswered:
+        with suppress(msgspec.MsgspecError):
+            request = _request.decode(message.body)
+            found.append((request.submission_id, request.attempt))
+    return found
 
 
 def _place(engines: Engines, key: Key) -> str:

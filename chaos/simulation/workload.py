@@ -11,6 +11,7 @@ import trio
 
 from actors.gateway.identity import token_hash
 from actors.gateway.topics import TOO_SLOW
+from chaos.invariants import Onlooker
 from chaos.simulation.browser import Browser, Event
 from chaos.simulation.cluster import ADMIN, Cluster
 from chaos.simulation.front import Answer, ConnectionFailed
@@ -46,6 +47,7 @@ RUSH_S = 0.5
 RUSH_AGAIN = 20  # what staff has judged again meanwhile, one by one, the first of them before anybody submits
 RUSH_AGAIN_S = 3.0
 EARLY = 12
+QUEUE = 18  # submissions while the broker is away, one after the other
 UNDERSTOOD = (429,)  # besides 5xx, which the browser looks at: everything that is sent here is right
 
 
@@ -71,16 +73,6 @@ class Sent(msgspec.Struct):
         return f"{self.key} (pressed {self.presses} times since {self.since_s:.1f} s, last answer {self.answer})"
 
 
-class Board(msgspec.Struct):
-    """A board as a browser keeps it from snapshots and updates."""
-
-    epoch: str = ""
-    version: int = 0
-    rows: dict[str, Any] = msgspec.field(default_factory=dict)
-    event_id: str = ""
-    is_back: bool = False  # with an event's identifier, and nothing has come since
-
-
 class Workload:
     """Everybody outside of the cluster."""
 
@@ -88,7 +80,7 @@ class Workload:
         self.world = world
         self.cluster = cluster
         self.sent: list[Sent] = []
-        self.boards: dict[str, Board] = {}
+        self.boards: dict[str, Onlooker] = {}
         self.answers: dict[int, int] = {}
         self.admin = Browser(world, cluster, ADMIN, _token(ADMIN))
         self.people = [f"user{number}" for number in range(1, world.options.users + 1)]
@@ -167,13 +159,27 @@ class Workload:
             for number in range(1, self.world.options.watchers + 1):
                 nursery.start_soon(self._watcher, f"watcher{number}", name=f"watcher{number}")
 
-    async def submit_one(self, which: str) -> Sent:
-        """Have somebody submit something, now; ``which`` tells it from all others."""
+    def fresh(self, called: str = "fresh") -> Sent:
+        """Return what somebody is about to submit. ``called`` tells it from others of the same person."""
         name = self.world.work.choice(self.people)
-        sent = Sent(f"{name}-{which}", name, f"{Verdict.AC} {name} {which}")
+        sent = Sent(f"{name}-{called}", name, f"{Verdict.AC} {name} {called}")
         self.sent.append(sent)
-        await self.submit(self.browser(name), sent, self.world.work.choice(PROBLEMS))
         return sent
+
+    async def send(self, sent: Sent) -> None:
+        """Submit it; ends when it is accepted."""
+        await self.submit(self.browser(sent.user), sent, self.world.work.choice(PROBLEMS))
+
+    async def queue_up(self, for_s: float) -> None:
+        """Have somebody submit now and then for so long; ends when all is accepted."""
+        async with trio.open_nursery() as nursery:
+            for number in range(QUEUE):
+                name = self.people[number % len(self.people)]
+                sent = Sent(f"{name}-queue-{number}", name, f"{_verdicts(self.world.work)} {name} queue {number}")
+                self.sent.append(sent)
+                problem = self.world.work.choice(PROBLEMS)
+                nursery.start_soon(self.submit, self.browser(name), sent, problem, name=sent.key)
+                await self.world.clock.sleep(for_s / QUEUE)
 
     async def rush(self) -> None:
         """Have everybody submit at once, and staff judge again one by one what was judged long before; ends when all is accepted."""
@@ -308,7 +314,7 @@ class Workload:
         """Follow the board for ever; what is seen must only ever get newer."""
         world, work = self.world, self.world.work
         browser = Browser(world, self.cluster, name)
-        board = self.boards[name] = Board()
+        board = self.boards[name] = Onlooker()
         while not world.ended.is_set():
             try:
                 # Coming back with what one had last, or as a fresh page.
@@ -325,37 +331,15 @@ class Workload:
                 pass
             await self.world.clock.sleep(work.uniform(*RETRY_S))
 
-    def _seen(self, name: str, board: Board, event: Event) -> None:
+    def _seen(self, name: str, board: Onlooker, event: Event) -> None:
         world = self.world
         world.trace(name, f"{event.name} {event.id}")
         if event.name == "reset":
             world.saw("stream_reset")
             if event.data["reason"] == TOO_SLOW:
                 world.saw("too_slow")
-            board.is_back = False
-            return
-        epoch, _, version = event.id.rpartition(":")
-        if event.data["version"] != int(version):
-            world.violated("I5", f"{name}: event {event.id} carries version {event.data['version']}")
-        if int(version) < board.version or (
-            int(version) == board.version and event.name == "update" and epoch == board.epoch
-        ):
-            world.violated("I5", f"{name}: {event.name} {event.id} came after version {board.version}")
-        if event.name == "snapshot" and board.is_back:
-            world.violated(
-                "I5",
-                f"{name} came back with {board.event_id} and got a snapshot, and no word of what became of the events since",
-            )
-        board.is_back = False
-        if event.name == "snapshot":
-            board.rows = {row["user_id"]: row for row in event.data["rows"]}
-        elif epoch != board.epoch or int(version) != board.version + 1:
-            world.violated(
-                "I5", f"{name}: update {event.id} came upon {board.epoch}:{board.version}, a gap that nobody told of"
-            )
-        else:
-            board.rows[event.data["row"]["user_id"]] = event.data["row"]
-        board.epoch, board.version, board.event_id = epoch, int(version), event.id
+        for violation in board.sees(name, event.name, event.id, event.data):
+            world.note(violation)
 
 
 def _verdicts(work: random.Random) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
@@ -28,6 +30,16 @@ SKEW_MS = 2_000  # how wrong the clock of a process may be, either way
 
 here: ContextVar[Machine | None] = ContextVar("machine", default=None)
 """The process in which a task runs."""
+
+
+@contextmanager
+def at(machine: Machine) -> Iterator[None]:
+    """Have the tasks that are started in the block run in a process: whoever starts them may belong to another, or to none."""
+    before = here.set(machine)
+    try:
+        yield
+    finally:
+        here.reset(before)
 
 
 class Wall:
@@ -55,6 +67,7 @@ class World:
         self.is_hurting = False
         self.has_healed = False
         self.turned: set[str] = set()  # constants of the product
+        self.hangs_until = 0.0  # the last of the sandboxes that hang
         self.ended = trio.Event()
         self.sometimes: Counter[str] = Counter()
         self.violations: list[Violation] = []
@@ -158,13 +171,15 @@ class Link:
         self.machine = machine
         self.neighbour = neighbour
 
-    async def there(self, what: str, *, error: float = 0.01, loss: float = 0.0) -> None:
-        """Bring a request to the neighbour; raises EdgeLost when it does not arrive: nothing happened then."""
+    async def there(
+        self, what: str, *, error: float = 0.01, loss: float = 0.0, after: trio.Event | None = None
+    ) -> None:
+        """Bring a request to the neighbour, not before ``after`` is set; raises EdgeLost when it does not arrive: nothing happened then."""
         world = self.world
         self._live(what)
         await world.clock.sleep(world.latency_s())
-        if self.machine.stalled_until:
-            await self._thaw()
+        if after is not None and not after.is_set():
+            await after.wait()
         self._live(what)
         if world.is_cut(self.machine.name, self.neighbour):
             await self._stall(what)
@@ -181,8 +196,6 @@ class Link:
         """Bring the answer back; raises EdgeLost when it is lost: the effect is there, and nobody knows."""
         world = self.world
         await world.clock.sleep(world.latency_s())
-        if self.machine.stalled_until:
-            await self._thaw()
         self._live(what)
         if world.is_cut(self.machine.name, self.neighbour):
             await self._stall(what)
@@ -191,11 +204,6 @@ class Link:
         if loss and world.strikes(Fault.LOSS, loss):
             world.trace(self.machine.name, f"← {self.neighbour} {what}: lost on the way back")
             await trio.sleep_forever()
-
-    async def _thaw(self) -> None:
-        """Wait while the process stands still."""
-        while self.machine.stalled_until > trio.current_time():
-            await self.world.clock.sleep(self.machine.stalled_until - trio.current_time())
 
     async def _stall(self, what: str) -> None:
         """Nothing passes: go on when the cut heals in time, else learn that the connection is gone."""

@@ -247,6 +247,31 @@ async def test_an_hour_without_a_broker_parks_nothing_and_crashes_nobody(
         await tree.shutdown()
 
 
+async def test_what_could_not_be_sent_while_the_broker_was_away_keeps_its_turn(
+    database: Database, clock: Clock, rng: random.Random, meter: Meter, autojump_clock: trio.abc.Clock
+) -> None:
+    async with trio.open_nursery() as nursery:
+        tree = house(database, Away(hangs=False), clock, rng, meter)
+        await put(database, clock, "m1")
+        await nursery.start(tree.run)
+        await trio.sleep(0.1)
+        clock.at_ms += 1
+        await put(database, clock, "m2")
+        await tree.stop("outbox/relay")
+        found = [row["id"] for _ in range(2) for row in await claim(database, clock.now_ms(), 1)]
+        assert found == ["m1", "m2"]
+        await tree.shutdown()
+
+
+async def test_what_was_put_off_has_not_lost_its_turn(database: Database, clock: Clock) -> None:
+    await put(database, clock, "m1")
+    await claim(database, clock.now_ms(), 1)  # by a relay that dies
+    clock.at_ms += CLAIM_MS // 2
+    await put(database, clock, "m2")
+    clock.at_ms += CLAIM_MS
+    assert [row["id"] for row in await claim(database, clock.now_ms(), 1)] == ["m1"]
+
+
 async def test_commits_while_the_relay_is_stopped_crash_nobody_and_are_published_when_it_is_back(
     database: Database, broker: MemoryBroker, clock: Clock, rng: random.Random, meter: Meter, nursery: trio.Nursery
 ) -> None:

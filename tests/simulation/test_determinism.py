@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from chaos.simulation import determinism
-from chaos.simulation.determinism import Deadlock, DiscreteClock, Livelock, Overdue, simulate, strike
+from chaos.simulation.determinism import Deadlock, DiscreteClock, Livelock, Overdue, Standstill, simulate, strike
 
 
 async def _order_of_five(clock: DiscreteClock) -> list[int]:
@@ -149,3 +149,46 @@ def test_a_task_can_be_struck_where_it_waits() -> None:
         return fate
 
     assert simulate(main, seed=1) == "out of the blue"
+
+
+# ---- who stands still ------------------------------------------------------------------------------------------------
+
+
+async def _still_for_ten_seconds(clock: DiscreteClock) -> dict[str, float]:
+    """Two tasks that want to do something at once, by a deadline and by a sleep; one of each stands still for ten seconds."""
+    done: dict[str, float] = {}
+    began = trio.current_time()
+
+    async def patient(name: str) -> None:
+        with trio.move_on_after(1.0):
+            await trio.sleep_forever()
+        await clock.sleep(1.0)
+        done[name] = trio.current_time() - began
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(patient, "free", name="free")
+        nursery.start_soon(patient, "still", name="still")
+        standstill = Standstill(lambda task: task.name == "still")
+        standstill.begin()
+        await clock.sleep(10.0)
+        standstill.end()
+    return done
+
+
+def test_who_stands_still_is_woken_when_it_may_go_on_and_time_has_passed() -> None:
+    done = simulate(_still_for_ten_seconds, seed=1)
+    assert done["free"] == 2.0
+    assert 10.0 < done["still"] <= 11.0
+
+
+def test_who_stands_still_at_the_end_does_not_keep_a_run_from_ending() -> None:
+    async def main(clock: DiscreteClock) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever, name="still")
+            Standstill(lambda task: task.name == "still").begin()
+            await clock.sleep(1.0)
+            await trio.sleep_forever()
+
+    with pytest.raises(Deadlock):
+        simulate(main, seed=1)
+    assert simulate(_order_of_five, seed=7) == simulate(_order_of_five, seed=7)

@@ -120,5 +120,5 @@ def test_what_has_not_left_the_outbox_is_told_too(monkeypatch: pytest.MonkeyPatc
     said = _said(without_a_broker)
     assert re.search(r"message 01\w+ \(priority 2, since [\d.]+ s\) waits", said)
     assert re.search(
-        r"message 01\w+ \(priority 2\) is in the outbox, claimed or put off until [\d.]+ s.*broker is down", said
+        r"message 01\w+ \(priority 2\) is in the outbox, due since [\d.]+ s and claimed by nobody.*broker is down", said
     )

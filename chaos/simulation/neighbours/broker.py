@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import msgspec
+import trio
 
 from chaos.simulation.faults import Fault
 from chaos.simulation.ledger import Ledger
@@ -31,6 +32,8 @@ class SimulatedBroker:
         self.ledger = ledger
         self._consumers: dict[AsyncIterator[BrokerDelivery], None] = {}
         self._held: dict[_Delivery, None] = {}
+        self._last = trio.Event()  # of what was published on this connection, whether it has arrived or will not
+        self._last.set()
 
     def break_connection(self) -> None:
         """Lose every consumer of this process: the broker gives what they had to others."""
@@ -53,11 +56,16 @@ class SimulatedBroker:
         await self._link.back("declare")
 
     async def publish(self, routing_key: str, message: BrokerMessage) -> None:
-        """Publish, and wait for the confirm, which may be lost."""
+        """Publish, and wait for the confirm, which may be lost. What is published on one connection arrives in its order."""
         what = f"publish {routing_key} {message.message_id}{_about(message)}"
-        await self._link.there(what)
-        self._on_publish(routing_key, message)
-        await self._take(routing_key, message)
+        before, self._last = self._last, trio.Event()
+        arrived = self._last
+        try:
+            await self._link.there(what, after=before)
+            self._on_publish(routing_key, message)
+            await self._take(routing_key, message)
+        finally:
+            arrived.set()
         if self._world.strikes(Fault.DUPLICATE, 0.03):
             await self._take(routing_key, message)
         await self._link.back(what, ambiguous=0.03)

@@ -5,8 +5,8 @@ What is not like PostgreSQL: transactions come one after the other, so that read
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Self
 
 import trio
@@ -22,7 +22,10 @@ from edge.sqlite_connection import MEMORY, Connection
 from edge.worker import InlineWorker
 
 NAME = "database"
-KEEPALIVE_S = (1.0, 12.0)  # until a connection that died in silence is found out
+KEEPALIVE_S = (
+    1.0,
+    8.0,
+)  # until a listening connection that died in silence is found out: the edge asks every 5 s and waits for 3
 
 # Every commit tells here what the checkers want to know: triggers run inside the transaction, so what is undone leaves no trace.
 HISTORY = (
@@ -94,12 +97,22 @@ class SimulatedDatabase:
         self._world = world
         self._link = link
         self._engine = engine
+        self.busy = 0  # statements and transactions under way at the server
+
+    @contextmanager
+    def _working(self) -> Iterator[None]:
+        self.busy += 1
+        try:
+            yield
+        finally:
+            self.busy -= 1
 
     async def fetch(self, sql: str, *parameters: Sql) -> list[Row]:
         """Run a query on its own."""
         what = _words(sql)
         await self._link.there(what)
-        rows = await self._engine.fetch(sql, *parameters)
+        with self._working():
+            rows = await self._engine.fetch(sql, *parameters)
         await self._link.back(what)
         return rows
 
@@ -107,7 +120,8 @@ class SimulatedDatabase:
         """Run a query on its own."""
         what = _words(sql)
         await self._link.there(what)
-        row = await self._engine.fetch_one(sql, *parameters)
+        with self._working():
+            row = await self._engine.fetch_one(sql, *parameters)
         await self._link.back(what)
         return row
 
@@ -115,7 +129,8 @@ class SimulatedDatabase:
         """Run a statement on its own."""
         what = _words(sql)
         await self._link.there(what)
-        changed = await self._engine.execute(sql, *parameters)
+        with self._working():
+            changed = await self._engine.execute(sql, *parameters)
         await self._link.back(what)
         return changed
 
@@ -123,17 +138,19 @@ class SimulatedDatabase:
         """Run a statement for each row, in one transaction."""
         what = _words(sql)
         await self._link.there(what)
-        await self._engine.execute_many(sql, parameters)
+        with self._working():
+            await self._engine.execute_many(sql, parameters)
         await self._link.back(what)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[ports.Transaction]:
         """Begin a transaction. It breaks when the database restarts, and is undone then."""
         await self._link.there("BEGIN")
-        async with self._engine.transaction() as tx:
-            transaction = _Transaction(self._link, self._engine, tx)
-            yield transaction
-            await transaction.there("COMMIT")
+        with self._working():
+            async with self._engine.transaction() as tx:
+                transaction = _Transaction(self._link, self._engine, tx)
+                yield transaction
+                await transaction.there("COMMIT")
         await self._link.back("COMMIT", ambiguous=0.03)
 
     @asynccontextmanager

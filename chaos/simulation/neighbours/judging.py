@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import trio
+
 from actors.judge.lease import RENEW_S, TTL_S
 from chaos.simulation.faults import Fault
 from chaos.simulation.world import World
@@ -92,7 +94,8 @@ class SimulatedJudging:
         """A judge whose verdict nobody needs any more finds out by its lease, and must stop then."""
         self._boxes.remove(work)
         world, judged_at_s = self._world, self._machine.engines.verdict_at_s
-        late_s = world.clock.elapsed_s - judged_at_s.get((work.submission_id, work.attempt), math.inf)
+        known_s = judged_at_s.get((work.submission_id, work.attempt), math.inf)
+        late_s = world.clock.elapsed_s - max(known_s, self._machine.went_on_s)  # who stands still finds out nothing
         if late_s > STALE_S:
             text = f"{self._machine.name} kept a sandbox for {work.submission_id}:{work.attempt} {late_s:.1f} s beyond its verdict"
             world.violated("I6", text)
@@ -118,7 +121,9 @@ class SimulatedJudging:
         results: list[TestResult] = []
         for number in range(1, TESTS + 1):
             if hangs_at == number - 1:
-                await world.clock.sleep(chance.uniform(*HANG_S))
+                hangs_s = chance.uniform(*HANG_S)
+                world.hangs_until = max(world.hangs_until, trio.current_time() + hangs_s)
+                await world.clock.sleep(hangs_s)
             if dies_at == number - 1:
                 return None
             await world.clock.sleep(chance.uniform(*TEST_S))

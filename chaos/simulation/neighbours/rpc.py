@@ -10,9 +10,9 @@ import outcome
 import trio
 
 from chaos.simulation.faults import Fault
-from chaos.simulation.world import Link, World, here
+from chaos.simulation.world import Link, World, at
 from contracts.errors import CodeWarzError, DeadlineExceeded, EdgeLost, Unavailable
-from contracts.messages import Request
+from contracts.messages import PersistVerdict, Request
 from contracts.ports import Handler
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 CALLS_MOST = 256
+FROZEN_S = 6.0  # after which callers know that a server does not answer, and prefer others
 
 
 class _Server:
@@ -85,20 +86,24 @@ class SimulatedRpc:
 
     def _choose(self, service: str) -> _Server:
         living = self._exchange.servers.get(service, [])
+        living = [each for each in living if each.machine.still_s < FROZEN_S] or living
         if not living:
             raise Unavailable(f"nobody serves {service!r} at the moment", retry_after_s=1.0)
         return living[0] if len(living) == 1 else self._world.chance.choice(living)
 
     def _begin(self, server: _Server, request: Request[Any], call: _Call, timeout: float) -> None:
         server.calls += 1
-        server.nursery.start_soon(self._serve, server, request, call, timeout, name=f"rpc {type(request).__name__}")
+        with at(server.machine):
+            server.nursery.start_soon(self._serve, server, request, call, timeout, name=f"rpc {type(request).__name__}")
 
     async def _serve(self, server: _Server, request: Request[Any], call: _Call, timeout: float) -> None:
         """Answer in the server's process; whoever asked may be gone by then."""
-        here.set(server.machine)
         try:
             with trio.move_on_after(timeout):
-                call.end(outcome.Value(await server.handler(request, timeout=timeout)))
+                answer = await server.handler(request, timeout=timeout)
+                if answer is None and isinstance(request, PersistVerdict):
+                    self._world.saw("stale_verdict")
+                call.end(outcome.Value(answer))
                 return
             call.end(outcome.Error(DeadlineExceeded("the handler took too long")))
         except CodeWarzError as error:

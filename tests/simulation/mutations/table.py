@@ -92,7 +92,7 @@ MUTATIONS: tuple[Mutation, ...] = (
                 "                    self.relay.tell_nowait(Scan())\n",
             ),
         ),
-        caught_by=0,
+        caught_by=5,
     ),
     Mutation(
         name="notify_lost",
@@ -133,7 +133,7 @@ MUTATIONS: tuple[Mutation, ...] = (
                 "                    await self.broker.publish(Topic.SUBMISSION, BrokerMessage(body=msgspec.json.encode(early), message_id=desk.new_id()))\n",
             ),
         ),
-        caught_by=9,
+        caught_by=2,
     ),
     Mutation(
         name="claim_for_ever",
@@ -153,7 +153,7 @@ MUTATIONS: tuple[Mutation, ...] = (
                 "redis.call('SET', KEYS[1], ARGV[1])",
             ),
         ),
-        caught_by=8,
+        caught_by=6,
     ),
     Mutation(
         name="no_fencing",
@@ -162,7 +162,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         patch=(
             Replace(SUBMISSIONS, '        " AND fencing = $6 RETURNING *",\n', '        " AND $6 = $6 RETURNING *",\n'),
         ),
-        caught_by=24,
+        caught_by=7,
     ),
     Mutation(
         name="same_fencing_for_all",
@@ -208,7 +208,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         breaks="the sweeper never looks for lost submissions",
         by=("I1", "I9"),
         patch=(Replace(SWEEPER, '            await self._attempt("submissions", self._sweep_waiting)\n', ""),),
-        caught_by=0,
+        caught_by=8,
     ),
     Mutation(
         name="dead_letter_dropped",
@@ -239,7 +239,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         breaks="a board that was lost and rebuilt begins with version 1",
         by=("I5",),
         patch=(Replace(LOAD, ", tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000))", ", 1)"),),
-        caught_by=8,
+        caught_by=5,
     ),
     Mutation(
         name="news_outside_the_script",
@@ -259,14 +259,14 @@ MUTATIONS: tuple[Mutation, ...] = (
         breaks="a client whose queue is full loses an event and is not told",
         by=("I5",),
         patch=(Replace(TOPICS, "            self.reset(TOO_SLOW)\n", ""),),
-        caught_by=9,
+        caught_by=24,
     ),
     Mutation(
         name="last_event_id_ignored",
         breaks="a browser that comes back is not sent what it missed",
         by=("I5",),
         patch=(Replace(SOURCES, 'return b"".join(frame.data for frame in missed) or HEARTBEAT', "return HEARTBEAT"),),
-        caught_by=0,
+        caught_by=3,
     ),
     Mutation(
         name="last_event_id_unread",
@@ -367,7 +367,7 @@ MUTATIONS: tuple[Mutation, ...] = (
                 "        held, self._held = list(self._held.values())[:0], {}\n",
             ),
         ),
-        caught_by=3,
+        caught_by=9,
     ),
     Mutation(
         name="mailbox_unbounded",
@@ -380,7 +380,7 @@ MUTATIONS: tuple[Mutation, ...] = (
                 "        self._admit(envelope)\n        return True\n",
             ),
         ),
-        caught_by=5,
+        caught_by=13,
     ),
     Mutation(
         name="overload_is_an_error",
@@ -393,7 +393,7 @@ MUTATIONS: tuple[Mutation, ...] = (
                 '            from contracts.errors import CodeWarzError\n            raise CodeWarzError("no room") from error\n',
             ),
         ),
-        caught_by=5,
+        caught_by=8,
     ),
     Mutation(
         name="queue_is_a_stack",
@@ -425,11 +425,55 @@ MUTATIONS: tuple[Mutation, ...] = (
         patch=(
             Replace(
                 OUTBOX,
-                "ORDER BY priority DESC, available_at_ms, id",
-                "ORDER BY priority DESC, available_at_ms DESC, id",
+                "ORDER BY priority DESC, id LIMIT",
+                "ORDER BY priority DESC, id DESC LIMIT",
             ),
         ),
         caught_by=11,
+    ),
+    Mutation(
+        name="published_in_any_order",
+        breaks="the relay publishes what it has claimed in an arbitrary order: after an outage who has waited longest may be judged last",
+        by=("I9",),
+        says="^Starvation: after a backlog",
+        patch=(
+            Replace(
+                OUTBOX,
+                "half of the time.\n                await trio.lowlevel.checkpoint()\n",
+                "half of the time.\n",
+            ),
+        ),
+        caught_by=27,
+    ),
+    Mutation(
+        name="put_off_each_for_itself",
+        breaks="a row that the absent broker could not take is put off by chance, and goes behind whatever is due sooner",
+        by=("I9",),
+        says="^Starvation: after a backlog",
+        patch=(
+            Replace(
+                OUTBOX,
+                "attempts, backoff_ms = attempts - 1, 0\n",
+                "attempts, backoff_ms = attempts - 1, round(AWAY_PAUSE_S * 1000)\n",
+            ),
+        ),
+        caught_by=27,
+    ),
+    Mutation(
+        name="claim_of_half_a_minute",
+        breaks="what a relay has claimed and not published when it dies is hidden from the others for half a minute",
+        by=("I9",),
+        says="^recovery",
+        patch=(Replace(OUTBOX, "CLAIM_MS = 8_000 ", "CLAIM_MS = 30_000 "),),
+        caught_by=9,
+    ),
+    Mutation(
+        name="lease_of_half_a_minute",
+        breaks="a judge that dies keeps its lease for half a minute",
+        by=("I9",),
+        says="^recovery",
+        patch=(Replace("actors/judge/lease.py", "TTL_S = 9.0 ", "TTL_S = 30.0 "),),
+        caught_by=6,
     ),
     Mutation(
         name="early_events_passed_on",
@@ -450,7 +494,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         breaks="a rebuild replaces the board without looking whether somebody wrote to it since the log was read",
         by=("I4", "I5"),
         patch=(Replace(LOAD, "if writes ~= ARGV[1] or not is_whole then", "if not is_whole then"),),
-        caught_by=19,
+        caught_by=7,
     ),
     Mutation(
         name="silenced_by_late_news",
