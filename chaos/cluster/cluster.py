@@ -12,7 +12,7 @@ from typing import Self
 
 from actors.system import Role
 from chaos.cluster.node import Node
-from chaos.engines import Engine, Postgres, RabbitMq, Redis, Where
+from chaos.engines import Engine, Missing, Postgres, RabbitMq, Redis, Where
 from chaos.engines.engine import HOST, Child, free_port
 
 ADMIN_PASSWORD_BYTES = 9
@@ -90,14 +90,24 @@ class Cluster:
 
     def start(self, said: Callable[[str], None] = lambda _text: None) -> None:
         """Start everything, and return when every process says that it can serve. What was started is ended when something cannot."""
-        for engine in self.engines.values():
-            engine.settle(self.where)
+        self._settle(said)
         try:
             _together(self.engines.values(), said)
             _together(self.nodes.values(), said)
         except BaseException:
             self.end()
             raise
+
+    def _settle(self, said: Callable[[str], None]) -> None:
+        """Decide where each engine runs; Missing with all that keeps any of them from it, each reason once."""
+        reasons: list[str] = []
+        for engine in self.engines.values():
+            try:
+                engine.settle(self.where, said)
+            except Missing as missing:
+                reasons.append(str(missing))
+        if reasons:
+            raise Missing("\n".join(dict.fromkeys(reasons)))
 
     def end(self) -> None:
         """End everything in good order: processes first, all at once."""

@@ -9,20 +9,22 @@ import secrets
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from chaos.engines.container import Container, NoContainer, remove_orphans
+from chaos.engines.container import Container, NoContainer, look, remove_orphans
 
 START_S = 60.0
 END_S = 20.0
 LOOK_S = 0.02
+ANSWER_S = 2.0
 HOST = "127.0.0.1"
 PORTS = range(12_000, 32_000)
 
@@ -269,16 +271,17 @@ class Engine(Child):
 
     # ---- natively, or in a container ---------------------------------------------------------------------------------
 
-    def settle(self, where: Where) -> None:
-        """Decide where it runs, before its first start. Missing when it cannot be had there; the text says what to do."""
+    def settle(self, where: Where, said: Callable[[str], None] = lambda _text: None) -> None:
+        """Decide where it runs, before its first start; what takes minutes is ``said``. Missing when it cannot be had there; the text says what to do."""
         native = self._missing() if where is not Where.CONTAINERS else None
         if where is Where.NATIVE and native is not None:
             raise native
         if where is Where.CONTAINERS or native is not None:
             try:
-                self._contain()
+                self._contain(said)
             except NoContainer as error:
-                raise Missing(f"{native or self.name}\n  and no container in its place: {error}") from error
+                reason = f"no container: {error}"
+                raise Missing(reason if native is None else f"{native}\n{reason}") from error
 
     def _missing(self) -> Missing | None:
         """Return what says that it is not installed here, None when it is."""
@@ -296,7 +299,8 @@ class Engine(Child):
         """Return one of its programs: a path, or in a container the bare name."""
         return name if self.container is not None else find(name, install, *folders)
 
-    def _contain(self) -> None:
+    def _contain(self, said: Callable[[str], None]) -> None:
+        look()
         remove_orphans()
         user = self._user()
         image = os.environ.get(self.image_setting) or self.image
@@ -305,9 +309,10 @@ class Engine(Child):
             f"codewarz-{self.name}-{os.getpid()}-{self.port}",
             self.folder,
             (os.geteuid(), os.getegid()) if user is None else (user.pw_uid, user.pw_gid),
+            self.port,
         )
         try:
-            container.fetch()
+            container.fetch(said)
         except NoContainer as error:
             raise NoContainer(f"{error}\n  ({self.image_setting} names another image than {image})") from error
         self.container = container
@@ -315,12 +320,36 @@ class Engine(Child):
     @property
     def place(self) -> str:
         """Say where it runs."""
-        return "" if self.container is None else f"container of {self.container.image}"
+        return "native" if self.container is None else f"container of {self.container.image}"
+
+    @property
+    def bind_address(self) -> str:
+        """Where the server is to listen: a container has a network of its own, out of which one port leads to our loopback address."""
+        return HOST if self.container is None else "0.0.0.0"  # noqa: S104 - see above
+
+    def connect(self) -> socket.socket:
+        """Return a connection to it, encrypted where it wants that; OSError when there is none."""
+        plain = socket.create_connection((HOST, self.port), timeout=ANSWER_S)
+        if self.tls is None:
+            return plain
+        try:
+            context = ssl.create_default_context(cafile=str(self.tls / "ca.pem"))
+            return context.wrap_socket(plain, server_hostname=HOST)
+        except BaseException:
+            plain.close()
+            raise
+
+    def end(self) -> None:
+        """End in good order. No container is left, even of a start that failed or of a ``docker run`` that somebody killed."""
+        was_started = self.process is not None
+        super().end()
+        if self.container is not None and was_started:
+            self.container.remove()
 
     def kill(self) -> None:
         """End at once, as in a power cut."""
         if self.container is not None and self.process is not None:
-            self.container.tell("kill")
+            self.container.remove()
             with suppress(subprocess.TimeoutExpired):
                 self.process.wait(END_S)  # until it is removed: the next one has its name
         super().kill()

@@ -41,12 +41,15 @@ class Postgres(Engine):
         with_database = [self._program("postgres"), "--single", "-D", data, "postgres"]
         self.run(["sh", "-c", f'echo "CREATE DATABASE {USER}" | "$@"', "sh", *with_database])
         secret.unlink()
+        # Who comes to a container through its port has an address of Docker's network.
+        clients = f"{HOST}/32" if self.container is None else "all"
+        self.write("data/pg_hba.conf", f"{'host' if self.tls is None else 'hostssl'} all all {clients} scram-sha-256\n")
 
     def command(self) -> Sequence[str]:
         """Return the server's command."""
         options = {
             "port": self.port,
-            "listen_addresses": HOST,
+            "listen_addresses": self.bind_address,
             "unix_socket_directories": "",
             "max_connections": 200,
             "shared_buffers": "64MB",
@@ -61,7 +64,6 @@ class Postgres(Engine):
                 "ssl_cert_file": str(certificate),
                 "ssl_key_file": str(key),
             }
-            (self.folder / "data" / "pg_hba.conf").write_text("hostssl all all 127.0.0.1/32 scram-sha-256\n")
         words = [f"--{name}={value}" for name, value in options.items()]
         return [self._program("postgres"), "-D", str(self.folder / "data"), *words]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,12 +49,12 @@ class RabbitMq(Engine):
             "heartbeat = 10",
         ]
         if self.tls is None:
-            lines.append(f"listeners.tcp.1 = {HOST}:{self.port}")
+            lines.append(f"listeners.tcp.1 = {self.bind_address}:{self.port}")
         else:
             ca, certificate, key = self.tls_files()
             lines += [
                 "listeners.tcp = none",
-                f"listeners.ssl.1 = {HOST}:{self.port}",
+                f"listeners.ssl.1 = {self.bind_address}:{self.port}",
                 f"ssl_options.cacertfile = {ca}",
                 f"ssl_options.certfile = {certificate}",
                 f"ssl_options.keyfile = {key}",
@@ -95,10 +94,8 @@ class RabbitMq(Engine):
 
     def is_ready(self) -> bool:
         """Whether it speaks AMQP: it answers the protocol's header with a method frame."""
-        if self.tls is not None:
-            return self.is_listening()
         try:
-            with socket.create_connection((HOST, self.port), timeout=2.0) as connection:
+            with self.connect() as connection:
                 connection.sendall(b"AMQP\x00\x00\x09\x01")
                 return connection.recv(1) == b"\x01"
         except OSError:

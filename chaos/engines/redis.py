@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-import ssl
 from collections.abc import Sequence
 
 from chaos.engines.engine import HOST, Engine
@@ -27,7 +25,7 @@ class Redis(Engine):
     def prepare(self) -> None:
         """Write the settings: a password on the command line is for everybody to see."""
         lines = [
-            f"bind {HOST}",
+            f"bind {self.bind_address}",
             f"requirepass {self.password}",
             f"dir {self.folder}",
             'save ""',
@@ -65,17 +63,9 @@ class Redis(Engine):
             return False
 
     def _ask(self, words: str) -> bytes:
-        with socket.create_connection((HOST, self.port), timeout=2.0) as plain:
-            if self.tls is None:
-                return _talk(plain, words)
-            context = ssl.create_default_context(cafile=str(self.tls / "ca.pem"))
-            with context.wrap_socket(plain, server_hostname=HOST) as wrapped:
-                return _talk(wrapped, words)
-
-
-def _talk(connection: socket.socket, words: str) -> bytes:
-    connection.sendall(words.encode())
-    answer = b""
-    while piece := connection.recv(4096):
-        answer += piece
-    return answer
+        with self.connect() as connection:
+            connection.sendall(words.encode())
+            answer = b""
+            while piece := connection.recv(4096):
+                answer += piece
+            return answer

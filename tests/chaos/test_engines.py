@@ -12,7 +12,7 @@ import pytest
 from chaos.cluster import Cluster
 from chaos.engines import Engine, Missing, Postgres, RabbitMq, Redis, Where
 from chaos.engines import container as containers
-from chaos.engines.container import PARENT, Container, NoContainer
+from chaos.engines.container import PARENT, NoContainer
 from chaos.engines.engine import find
 from sandbox import leftovers
 
@@ -93,19 +93,23 @@ IMAGES = {
     "REDIS_IMAGE": "codewarz-local/redis",
     "RABBITMQ_IMAGE": "codewarz-local/rabbitmq",
 }
+MINE = f"{leftovers.namespace()}/{leftovers.identity(os.getpid())}"
 KINDS = pytest.mark.parametrize("kind", [Postgres, Redis, RabbitMq], ids=lambda kind: str(kind.name))
 
 
 class Docker:
     """A Docker that has or has not got an image; ``told`` is what it was asked for."""
 
-    def __init__(self, *, has_image: bool = True, orphans: str = "") -> None:
+    def __init__(self, *, has_image: bool = True, orphans: str = "", options: str = "") -> None:
         self.told: list[tuple[str, ...]] = []
         self._has_image = has_image
+        self._options = options
         self._orphans = orphans
 
     def __call__(self, *words: str, must: bool = True, timeout_s: float = 0.0) -> str | None:
         self.told.append(words)
+        if words[0] == "info":
+            return self._options
         if words[0] == "ps":
             return self._orphans
         if words[0] == "image" and not self._has_image:
@@ -120,7 +124,7 @@ def docker(monkeypatch: pytest.MonkeyPatch) -> Docker:
     made = Docker()
     monkeypatch.setattr(containers, "docker", made)
     monkeypatch.setattr(containers, "_docker", lambda: "docker")
-    for name in IMAGES:
+    for name in ("DOCKER_HOST", *IMAGES):
         monkeypatch.delenv(name, raising=False)
     return made
 
@@ -130,7 +134,7 @@ def missing(*_words: str) -> str:
 
 
 @KINDS
-def test_a_container_has_no_rights_no_port_of_the_world_and_no_files_but_the_folder(
+def test_a_container_has_no_rights_one_port_of_the_loopback_address_and_no_files_but_the_folder(
     kind: type[Engine], docker: Docker, tmp_path: Path
 ) -> None:
     engine = kind(tmp_path / "engine")
@@ -138,16 +142,39 @@ def test_a_container_has_no_rights_no_port_of_the_world_and_no_files_but_the_fol
     assert engine.container is not None
     words = engine.container.running(engine.command(), engine.environment())
     assert words[:3] == ["docker", "run", "--rm"]
-    assert {"--cap-drop=ALL", "--security-opt=no-new-privileges", "--pull=never"} <= set(words)
-    assert f"--label={PARENT}={leftovers.identity(os.getpid())}" in words
+    assert {"--cap-drop=ALL", "--security-opt=no-new-privileges", "--pull=never", "--read-only"} <= set(words)
+    assert not {"--memory", "--cpus", "--pids-limit", "--ulimit"} - {each.partition("=")[0] for each in words}
+    assert f"--label={PARENT}={MINE}" in words
     assert [each for each in words if each.startswith("--volume")] == [
         f"--volume={engine.folder}:{engine.folder}",
         "--volume=/etc/passwd:/etc/passwd:ro",
     ]
-    assert not [each for each in words if each.startswith(("--publish", "--privileged"))]
+    assert [each for each in words if each.startswith(("--publish", "--network", "--privileged"))] == [
+        f"--publish=127.0.0.1:{engine.port}:{engine.port}"
+    ]
     assert not [each for each in words if engine.password in each], "for everybody to see"
     assert engine.image in words
     assert engine.place == f"container of {engine.image}"
+    assert engine.bind_address == "0.0.0.0"
+
+
+@KINDS
+def test_a_tool_runs_beside_the_server_or_labelled_and_with_no_network_by_itself(
+    kind: type[Engine], docker: Docker, tmp_path: Path
+) -> None:
+    engine = kind(tmp_path / "engine")
+    engine.settle(Where.CONTAINERS)
+    assert engine.container is not None
+    assert engine.container.once(["tool"], {}, is_running=True)[:2] == ["docker", "exec"]
+    alone = engine.container.once(["tool"], {}, is_running=False)
+    assert {"--rm", "--network=none", f"--label={PARENT}={MINE}"} <= set(alone)
+    assert not [each for each in alone if each.startswith("--publish")]
+
+
+@KINDS
+def test_its_image_is_that_of_compose_yaml(kind: type[Engine]) -> None:
+    compose = (Path(__file__).parent.parent.parent / "compose.yaml").read_text()
+    assert f"image: ${{{kind.image_setting}:-{kind.image}}}\n" in compose
 
 
 @KINDS
@@ -157,7 +184,7 @@ def test_a_container_is_what_auto_takes_where_the_programs_are_missing(
     monkeypatch.setattr(kind, "locate", lambda _self: "/usr/bin/it")
     engine = kind(tmp_path / "engine")
     engine.settle(Where.AUTO)
-    assert (engine.container, engine.place) == (None, "")
+    assert (engine.container, engine.place, engine.bind_address) == (None, "native", "127.0.0.1")
     monkeypatch.setattr(kind, "locate", missing)
     with pytest.raises(Missing, match="apt-get install it"):
         engine.settle(Where.NATIVE)
@@ -170,53 +197,68 @@ def test_a_container_is_what_auto_takes_where_the_programs_are_missing(
 def test_where_there_is_neither_both_reasons_are_told(
     docker: Docker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    said: list[str] = []
     monkeypatch.setattr(Redis, "locate", missing)
     monkeypatch.setattr(containers, "docker", Docker(has_image=False))
     with pytest.raises(
         Missing, match=r"apt-get install it\n.*no such host\n.*REDIS_IMAGE names another image than redis:7"
     ):
-        Redis(tmp_path / "redis").settle(Where.AUTO)
+        Redis(tmp_path / "redis").settle(Where.AUTO, said.append)
+    assert said == ["pulling redis:7 …"], "it may take minutes"
+
+
+def test_a_cluster_tells_all_that_is_missing_and_each_reason_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for kind in (Postgres, Redis, RabbitMq):
+        monkeypatch.setattr(kind, "locate", missing)
+    with pytest.raises(Missing) as told:
+        Cluster(tmp_path).start()
+    assert str(told.value).splitlines() == [
+        "it is not on this machine: sudo apt-get install it",
+        "no container: docker is not on this machine: sudo apt-get install docker.io",
+    ]
+
+
+@pytest.mark.parametrize("option", ["rootless", "userns"])
+def test_a_docker_whose_users_are_not_the_machines_is_refused(
+    option: str, docker: Docker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(containers, "docker", Docker(options=f"[name=seccomp,profile=default name={option}]"))
+    with pytest.raises(Missing, match=f"no container: .*{option}"):
+        Redis(tmp_path / "redis").settle(Where.CONTAINERS)
+
+
+def test_a_docker_of_another_machine_is_refused(
+    docker: Docker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "ssh://elsewhere")
+    with pytest.raises(Missing, match="ssh://elsewhere is not this machine's"):
+        Redis(tmp_path / "redis").settle(Where.CONTAINERS)
+
+
+def test_a_docker_that_cannot_be_reached_says_how_it_could(
+    docker: Docker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*words: str, must: bool = True, timeout_s: float = 0.0) -> str | None:
+        raise NoContainer(f"docker {words[0]}: permission denied")
+
+    monkeypatch.setattr(containers, "docker", refused)
+    with pytest.raises(Missing, match=r"permission denied\n  \(start it, .* group docker"):
+        Redis(tmp_path / "redis").settle(Where.CONTAINERS)
 
 
 def test_containers_of_somebody_who_is_no_more_are_removed(monkeypatch: pytest.MonkeyPatch) -> None:
-    mine = leftovers.identity(os.getpid())
-    made = Docker(orphans=f"aaa {mine}\nbbb {os.getpid()}.1\nccc 999999999.5\n")
+    here = leftovers.namespace()
+    listed = [MINE, f"{here}/{os.getpid()}.1", f"{here}/999999999.5", "pid:[1]/999999999.5", "somebody's"]
+    made = Docker(orphans="\n".join(f"{number} {parent}" for number, parent in enumerate(listed)))
     monkeypatch.setattr(containers, "docker", made)
     containers.remove_orphans()
-    assert [words[-1] for words in made.told if words[0] == "rm"] == ["bbb", "ccc"]
+    assert [words[-1] for words in made.told if words[0] == "rm"] == ["1", "2"], "not those that we cannot tell of"
 
 
 def test_a_machine_without_docker_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(Missing, match="docker is not on this machine"):
         Redis(tmp_path / "redis").settle(Where.CONTAINERS)
-
-
-@pytest.mark.skipif(
-    os.environ.get("CODEWARZ_TEST_CONTAINERS") != "1",
-    reason="wants Docker and images of the engines (deploy/local-images): CODEWARZ_TEST_CONTAINERS=1 asks for it",
-)
-@KINDS
-def test_an_engine_in_a_container_lives_as_any_other(
-    kind: type[Engine], engines_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, image in IMAGES.items():
-        monkeypatch.setenv(name, os.environ.get(name, image))
-    engine = kind(Path(tempfile.mktemp(dir=engines_folder)))
-    engine.settle(Where.CONTAINERS)
-    container = engine.container
-    assert isinstance(container, Container)
-    with engine:
-        assert engine.is_ready()
-        engine.kill()
-        assert not engine.is_listening()
-        engine.start()
-        engine.freeze()
-        assert engine.is_running
-        assert not engine.is_ready()
-        engine.thaw()
-        assert engine.is_ready()
-        if isinstance(engine, RabbitMq):
-            assert "codewarz" in engine.control("list_users")
-    assert not engine.is_listening()
-    assert containers.docker("inspect", container.name, must=False) is None
