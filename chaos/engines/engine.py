@@ -339,6 +339,12 @@ class Engine(Child):
             plain.close()
             raise
 
+    def start(self) -> None:
+        """Start, and return when it answers. A container outlives a ``docker run`` that could not write to the log (a full disk): it is removed first."""
+        if self.container is not None and self.process is not None and not self.is_running:
+            self.container.remove()
+        super().start()
+
     def end(self) -> None:
         """End in good order. No container is left, even of a start that failed or of a ``docker run`` that somebody killed."""
         was_started = self.process is not None

@@ -101,13 +101,21 @@ def test_a_frozen_one_answers_nobody_until_it_is_thawed_and_can_be_killed(engine
     assert left(engine.port) == []
 
 
-def test_nothing_is_left_when_somebody_kills_what_watches_it(engine: Engine) -> None:
+@pytest.mark.parametrize("then", ["start", "end"])
+def test_it_is_replaced_or_removed_when_what_watches_it_is_gone(engine: Engine, then: str) -> None:
+    """As on a full disk, where ``docker run`` cannot write to the log."""
     assert engine.process is not None
     engine.process.kill()
     engine.process.wait()
-    assert left(engine.port) != []
-    engine.end()
-    assert left(engine.port) == []
+    outlived = left(engine.port)
+    assert outlived != []
+    if then == "start":
+        engine.start()
+        assert left(engine.port) != outlived
+        assert engine.is_ready()
+    else:
+        engine.end()
+        assert left(engine.port) == []
 
 
 def test_it_is_as_confined_as_it_is_asked_to_be(engine: Engine) -> None:
