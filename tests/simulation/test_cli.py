@@ -146,7 +146,7 @@ def test_a_replay_prints_the_whole_trace() -> None:
     assert lines[0].split() == ["0.0000", "run", "knobs", "{}"]
     assert any("at rest" in line for line in lines)
     assert "✓ seed 7: no violation" in result.stderr
-    assert "3 submissions" in result.stderr  # two, and the one in calm
+    assert "4 submissions" in result.stderr  # two, the one at the healing, and the one in calm
 
 
 def test_a_timeline_is_the_life_of_one_submission() -> None:
