@@ -104,9 +104,8 @@ class ServerRedis:
         commands = [packed(["EVALSHA", digest, len(keys), *keys, *arguments]) for keys, arguments in calls]
         replies = await self._exchange(b"".join(commands), len(commands))
         for number, reply in enumerate(replies):
-            if _is_unknown(
-                reply
-            ):  # a server knows it or does not: so this is all of them, unless it was restarted or flushed between two
+            # A server knows it or does not: so these are all, unless it was restarted or flushed between two.
+            if _is_unknown(reply):
                 keys, arguments = calls[number]
                 [replies[number]] = await self._exchange(packed(["EVAL", lua, len(keys), *keys, *arguments]), 1)
         return [meaning(reply.detail) if isinstance(reply, RedisError) else reply for reply in replies]

@@ -201,9 +201,8 @@ class Session:
         self._connections = connections
         self._connection: Connection | None = None
         self._pending = ["BEGIN"]
-        self._put_off: list[
-            Work[None]
-        ] = []  # to be run after ``_pending``; no savepoint begins or ends while there are any
+        # To be run after ``_pending``; no savepoint begins or ends while there are any.
+        self._put_off: list[Work[None]] = []
         self.is_lost = False  # beyond what a savepoint could mend
 
     @property
