@@ -4,7 +4,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEV := $(VENV)/.dev
 RUN := $(VENV)/.run
-INSTALL := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
 
 .PHONY: run cluster test check fmt proto bench prove clean
 .DEFAULT_GOAL := run
@@ -47,10 +46,10 @@ $(BIN)/python:
 
 $(RUN): pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing what CodeWarz needs into $(VENV) …"
-	@$(INSTALL) --editable .
+	@scripts/install $(VENV) --editable .
 	@touch $@
 
 $(DEV): pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing what CodeWarz and its tests need into $(VENV) …"
-	@$(INSTALL) --editable '.[dev]'
+	@scripts/install $(VENV) --editable '.[dev]'
 	@touch $@ $(RUN)
