@@ -30,6 +30,7 @@ GIVE_BACK_AFTER_S = 300.0  # of failing here: perhaps another process can; soone
 
 _log = structlog.get_logger("judge")
 _decode = msgspec.json.Decoder(JudgeRequested).decode
+_Attempt = tuple[str, int]  # a submission's identifier, and which of its attempts
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,9 @@ class Intake:
         ):
             ctx.ready()
             nursery.start_soon(self._announce, name="announce languages")
+            in_hand: dict[_Attempt, BrokerDelivery] = {}
             async for delivery in deliveries:
-                nursery.start_soon(self._settle, delivery, name=f"settle {delivery.message.message_id}")
+                nursery.start_soon(self._settle, delivery, in_hand, name=f"settle {delivery.message.message_id}")
 
     async def _announce(self) -> None:
         """Say what can be judged here, for as long as it can; that Redis is away for a while must not end a judging."""
@@ -70,20 +72,33 @@ class Intake:
             else:
                 await trio.sleep(languages.RENEW_S)
 
-    async def _settle(self, delivery: BrokerDelivery) -> None:
+    async def _settle(self, delivery: BrokerDelivery, in_hand: dict[_Attempt, BrokerDelivery]) -> None:
+        """Settle a delivery by what became of its request.
+
+        Of several copies of a request one is enough: it is answered only when the attempt is over for good, and otherwise the broker still has it. The others
+        would take the place of somebody else's request, all of them together every place, for as long as the lease of a judge that died.
+        """
         try:
             request = _decode(delivery.message.body)
         except msgspec.MsgspecError as error:
             _log.error("unreadable_message", message=delivery.message.message_id, error=str(error))
             await delivery.reject()
             return
+        attempt = (request.submission_id, request.attempt)
+        if attempt in in_hand:
+            # The one with fewer deliveries behind it is kept: it is further from the dead letters.
+            in_hand[attempt], spare = sorted((in_hand[attempt], delivery), key=lambda each: each.delivery_count)
+            await spare.ack()
+            return
+        in_hand[attempt] = delivery
         try:
             outcome = await self._ask_until_clear(request)
         except SetAside as error:
             _log.error("request_set_aside", submission=request.submission_id, error=error.detail)
-            await delivery.reject()
+            await in_hand.pop(attempt).reject()
             return
         # buggify at intake.settled
+        delivery = in_hand.pop(attempt)
         await (delivery.ack() if outcome is Outcome.SETTLED else delivery.nack())
 
     async def _ask_until_clear(self, request: JudgeRequested) -> Outcome:

@@ -6,8 +6,6 @@ Chaos holds real processes to the same. What is left out of the ten seconds here
 - A request that nobody has any more (the broker lost its queue, or it lies among the dead letters) is found by the sweeper, ``SWEPT_S``.
 - A call that vanished without a word is known to be lost only by its own deadline, and a judge that failed again and again pauses: ``PATIENT_S`` for what a
   judge had in its hands at the healing.
-- As many copies of one request as there are workers, waiting for the lease of a judge that died, keep all others waiting too: ``COPIES_S`` more where messages
-  come twice.
 - A browser that hardly reads sees the board when it reads, and one whose subscription died in silence when that is found out: ``SHOWN_S`` from the verdict.
 """
 
@@ -34,7 +32,6 @@ WELL_S = 10.0
 PATIENT_S = WELL_S + max(CORE_TIMEOUT_S, FAILED_PAUSE_CAP_S)
 SWEPT_S = WELL_S + STALE_MS / 1000 + 2 * PERIOD_S
 SHOWN_S = 15.0  # a subscription is asked for a sign of life, and then the hub compares its boards with the truth
-COPIES_S = 4.0
 LOOK_S = 0.1
 PATIENT = (Fault.LOSS, Fault.ACTOR_CRASH, Fault.BUGGIFY, Fault.PARTITION)
 
@@ -48,7 +45,6 @@ class Recovery:
         self._world = cluster.world
         self._began = trio.current_time()
         self._due: dict[Key, float] = {}
-        self._well_s = WELL_S + (COPIES_S if cluster.world.options.has(Fault.DUPLICATE) else 0.0)
 
     async def prepare(self) -> None:
         """Note what is not judged yet, and until when each must be."""
@@ -65,7 +61,7 @@ class Recovery:
                 self._world.saw("swept")
                 self._due[key] = SWEPT_S
             else:
-                self._due[key] = PATIENT_S if may_be_patient and key in held else self._well_s
+                self._due[key] = PATIENT_S if may_be_patient and key in held else WELL_S
 
     async def run(self) -> None:
         """Submit once, and look until everything is well; what is not in time is a violation."""
@@ -85,7 +81,7 @@ class Recovery:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._workload.send, sent, name="fresh")
                 while (sent.submission_id, 1) not in engines.verdicts:
-                    if self._passed_s > self._well_s:
+                    if self._passed_s > WELL_S:
                         what = sent.pressing() if not sent.submission_id else await self._told((sent.submission_id, 1))
                         self._late(f"who submitted at the healing is not judged: {what}")
                         scope.cancel()

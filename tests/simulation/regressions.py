@@ -76,4 +76,16 @@ REGRESSIONS: tuple[Regression, ...] = (
             workers=1,
         ),
     ),
+    Regression(
+        name="a_board_that_falls_silent_after_late_news_of_an_older_one",
+        wrong="A topic forgot its board when news of the one before came late, and from then on held every update back: whoever watched saw heartbeats only.",
+        broke="I9",
+        seed=28,
+    ),
+    Regression(
+        name="copies_of_one_request_in_every_place",
+        wrong="Copies of one request waited for the lease of a judge that had died, each in a place of its own, and kept everybody else's requests waiting.",
+        broke="I9",
+        seed=148,
+    ),
 )

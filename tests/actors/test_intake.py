@@ -1,0 +1,169 @@
+"""The judges' intake: what it keeps, what it answers, and what it gives back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import cast
+
+import msgspec
+import pytest
+import trio
+
+from actors.judge.intake import Intake
+from actors.judge.worker import Outcome
+from actors.outbox import QUEUES, SUBMISSION_QUEUE
+from contracts.messages import JudgeRequested
+from contracts.ports import BrokerMessage, Redis, Rpc
+from edge.memory_broker import MemoryBroker
+from supervisor.context import Context
+from supervisor.mailbox import Address
+
+PLACES = 2
+
+
+@dataclass
+class Workers:
+    """Answers each request with the next of its outcomes, once ``go`` says so; "settled" when none is left."""
+
+    outcomes: dict[str, list[Outcome]] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+    go: trio.Event = field(default_factory=trio.Event)
+
+    async def ask(self, request: JudgeRequested, *, timeout: float) -> Outcome:
+        assert timeout == math.inf
+        self.asked.append(request.submission_id)
+        left = self.outcomes.get(request.submission_id)
+        if left is None:
+            return Outcome.SETTLED
+        await self.go.wait()
+        return left.pop(0) if left else Outcome.SETTLED
+
+
+class Running:
+    """A context as far as the intake looks."""
+
+    def __init__(self) -> None:
+        self.draining = trio.Event()
+        self.path = "/judge/intake"
+
+    def ready(self) -> None:
+        """Nothing waits for it here."""
+
+
+@dataclass
+class Scene:
+    """A broker, an intake on it, and workers that are scripted."""
+
+    broker: MemoryBroker
+    workers: Workers
+
+    @asynccontextmanager
+    async def intake(self) -> AsyncIterator[None]:
+        """Run an intake during the block; then it is gone without having answered what it had."""
+        intake = Intake(
+            name="judge",
+            broker=self.broker,
+            redis=cast("Redis", _Deaf()),
+            rpc=cast("Rpc", None),
+            workers=cast("Address[JudgeRequested]", self.workers),
+            prefetch=PLACES,
+            offers=(),
+        )
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(intake.run, cast("Context[None]", Running()))
+            yield
+            nursery.cancel_scope.cancel()
+
+    async def request(self, *submissions: str) -> None:
+        """Publish a request for each, under identifiers of their own."""
+        for number, submission in enumerate(submissions):
+            body = msgspec.json.encode(JudgeRequested(submission_id=submission, attempt=1))
+            await self.broker.publish(
+                SUBMISSION_QUEUE.routing_key, BrokerMessage(body=body, message_id=f"{submission}-{number}")
+            )
+
+    async def depth(self) -> tuple[int, int]:
+        """Return how many are ready, and how many given out."""
+        depth = await self.broker.depth(SUBMISSION_QUEUE.name)
+        return depth.ready, depth.unacked or 0
+
+
+class _Deaf:
+    """Where languages are announced; nobody listens."""
+
+    async def pipeline(self, commands: Sequence[object]) -> list[object]:
+        return [None for _ in commands]
+
+    async def call(self, *command: object) -> None:
+        return None
+
+
+@pytest.fixture
+async def scene() -> Scene:
+    broker = MemoryBroker()
+    await broker.declare(QUEUES)
+    return Scene(broker, Workers())
+
+
+async def test_copies_of_one_request_take_one_place(scene: Scene, autojump_clock: trio.abc.Clock) -> None:
+    scene.workers.outcomes["held"] = [Outcome.HELD]
+    await scene.request("held", "held", "held", "held", "other")
+    async with scene.intake():
+        await trio.sleep(0.1)
+        assert scene.workers.asked == ["held", "other"]
+        assert await scene.depth() == (0, 1)  # one of the four is still with the broker
+        scene.workers.go.set()
+        await trio.sleep(2)
+        assert scene.workers.asked == ["held", "other", "held"]
+        assert await scene.depth() == (0, 0)
+
+
+async def test_a_request_outlives_the_intake_that_answered_its_copies(
+    scene: Scene, autojump_clock: trio.abc.Clock
+) -> None:
+    scene.workers.outcomes["held"] = []
+    await scene.request("held", "held", "held")
+    async with scene.intake():
+        await trio.sleep(0.1)
+        assert await scene.depth() == (0, 1)
+    assert await scene.depth() == (1, 0)
+    scene.workers.go.set()
+    async with scene.intake():
+        await trio.sleep(0.1)
+    assert scene.workers.asked == ["held", "held"]
+    assert await scene.depth() == (0, 0)
+
+
+async def test_a_request_whose_copy_was_answered_is_asked_about_when_it_comes_again(
+    scene: Scene, autojump_clock: trio.abc.Clock
+) -> None:
+    scene.workers.outcomes["again"] = [Outcome.SETTLED]
+    await scene.request("again", "again")
+    async with scene.intake():
+        await trio.sleep(0.1)
+        scene.workers.go.set()
+        await trio.sleep(0.1)
+        await scene.request("again")
+        await trio.sleep(0.1)
+    assert scene.workers.asked == ["again", "again"]
+    assert await scene.depth() == (0, 0)
+
+
+async def test_of_two_copies_the_one_further_from_the_dead_letters_is_kept(
+    scene: Scene, autojump_clock: trio.abc.Clock
+) -> None:
+    scene.workers.outcomes["worn"] = []
+    await scene.request("worn")
+    for _ in range(SUBMISSION_QUEUE.delivery_limit or 0):
+        async with scene.broker.consume(SUBMISSION_QUEUE.name, prefetch=1) as deliveries:
+            await anext(deliveries)  # and leave it: that counts
+    async with scene.intake():
+        await trio.sleep(0.1)
+        await scene.request("worn")  # fresh: of this one the broker has not counted any delivery
+        await trio.sleep(0.1)
+        assert await scene.depth() == (0, 1)
+    assert await scene.depth() == (1, 0)  # the worn one would have been a dead letter by now
+    assert (await scene.broker.depth("submission.dlq")).ready == 0
