@@ -26,7 +26,7 @@ from bench import projector, stage
 from bench.report import Report, machine, median, quantile
 from chaos.cluster import Cluster, Node, Shape
 from chaos.engines import Postgres
-from chaos.engines.engine import HOST
+from chaos.engines.child import HOST
 from contracts.messages import GetWork, Request
 from contracts.ports import Broker, BrokerMessage, Database, Queue
 from edge.aio import AsyncioLoop

@@ -23,7 +23,8 @@ from actors.projector import Log, Projector
 from actors.system import PROJECTOR_MAILBOX
 from bench.report import quantile
 from chaos.engines import Redis
-from chaos.engines.engine import HOST, find
+from chaos.engines.child import HOST
+from chaos.engines.engine import find
 from contracts.lua import lua
 from contracts.messages import Judged, ScoreChanged
 from contracts.scoring import BoardRules, Entry, Rules

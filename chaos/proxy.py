@@ -23,7 +23,7 @@ from fnmatch import fnmatchcase
 
 import trio
 
-from chaos.engines.engine import HOST, free_port
+from chaos.engines.child import HOST, free_port
 
 CHUNK = 16 * 1024
 BUFFERED = 64  # chunks on their way in one direction: a megabyte, which at 200 ms is 5 MB/s

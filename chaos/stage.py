@@ -14,7 +14,7 @@ import trio
 from actors.judge.lease import lease_key
 from actors.system import Role
 from chaos.cluster import Cluster, Node
-from chaos.engines.engine import Child
+from chaos.engines.child import Child
 from chaos.evidence import Evidence
 from chaos.load.people import Crowd
 from chaos.proxy import Link, Proxy

@@ -13,7 +13,7 @@ from typing import Self
 from actors.system import Role
 from chaos.cluster.node import Node
 from chaos.engines import Engine, Missing, Postgres, RabbitMq, Redis, Where
-from chaos.engines.engine import HOST, Child, free_port
+from chaos.engines.child import HOST, Child, free_port
 
 ADMIN_PASSWORD_BYTES = 9
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.system import Role
-from chaos.engines.engine import HOST, Child
+from chaos.engines.child import HOST, Child
 
 CODEWARZ = Path(sys.executable).with_name("codewarz")
 VERB_S = 60.0

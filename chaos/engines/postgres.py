@@ -6,7 +6,8 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
-from chaos.engines.engine import HOST, Engine
+from chaos.engines.child import HOST
+from chaos.engines.engine import Engine
 
 USER = "codewarz"
 VERSIONS = "/usr/lib/postgresql"

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from chaos.engines.engine import HOST, Engine, find, free_port
+from chaos.engines.child import HOST, free_port
+from chaos.engines.engine import Engine, find
 
 USER = "codewarz"
 BIN = "/usr/lib/rabbitmq/bin"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chaos.engines.engine import HOST, Engine
+from chaos.engines.child import HOST
+from chaos.engines.engine import Engine
 
 
 class Redis(Engine):

@@ -12,7 +12,7 @@ import h11
 import msgspec
 import trio
 
-from chaos.engines.engine import HOST
+from chaos.engines.child import HOST
 
 CHUNK = 16 * 1024
 TIMEOUT_S = 15.0  # above the product's own deadlines, so that it is heard when it answers late

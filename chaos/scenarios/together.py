@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from actors.system import Role
-from chaos.engines.engine import Child
+from chaos.engines.child import Child
 from chaos.scenarios.registry import scenario
 from chaos.stage import Stage
 

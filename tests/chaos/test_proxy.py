@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 import trio
 
-from chaos.engines.engine import HOST
+from chaos.engines.child import HOST
 from chaos.proxy import BUFFERED, CHUNK, Link, Proxy, Way, Weather
 
 LONG_S = 10.0

@@ -11,7 +11,7 @@ import trio
 from trio.testing import MockClock
 
 from chaos.engines import Redis as RedisEngine
-from chaos.engines.engine import free_port
+from chaos.engines.child import free_port
 from contracts.ports import Broker, Database, Redis, Rpc
 from edge.aio import AsyncioLoop
 from edge.memory_broker import MemoryBroker

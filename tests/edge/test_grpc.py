@@ -13,7 +13,7 @@ import pytest
 import structlog
 import trio
 
-from chaos.engines.engine import free_port
+from chaos.engines.child import free_port
 from contracts.errors import (
     DeadlineExceeded,
     EdgeLost,

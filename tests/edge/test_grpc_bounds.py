@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import trio
 
-from chaos.engines.engine import free_port
+from chaos.engines.child import free_port
 from contracts.errors import TooLarge, Unavailable
 from contracts.messages import GetProblem, GetWork, ImportProblem, ProblemBlob, Request
 from edge.aio import AsyncioLoop

@@ -15,7 +15,7 @@ from grpclib.health.v1.health_grpc import HealthStub
 from grpclib.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpclib.server import Server, Stream
 
-from chaos.engines.engine import free_port
+from chaos.engines.child import free_port
 from contracts.errors import CodeWarzError, EdgeLost, NotFound, Unavailable
 from contracts.messages import GetProblem, GetWork, ProblemBlob, Request
 from contracts.proto import core_pb2

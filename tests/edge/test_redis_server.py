@@ -12,7 +12,7 @@ import trustme
 from trio.testing import wait_all_tasks_blocked
 
 from chaos.engines import Redis
-from chaos.engines.engine import free_port
+from chaos.engines.child import free_port
 from contracts.errors import CodeWarzError, DeadlineExceeded, EdgeLost, Invalid, Unavailable
 from contracts.ports import RedisReply, Subscription
 from edge.aio import AsyncioLoop

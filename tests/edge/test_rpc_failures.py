@@ -9,7 +9,7 @@ import pytest
 import structlog
 import trio
 
-from chaos.engines.engine import free_port
+from chaos.engines.child import free_port
 from contracts import errors
 from contracts.errors import CodeWarzError, DeadlineExceeded, Duplicate, EdgeLost, FieldError, NotFound
 from contracts.messages import ProblemBlob, Request
