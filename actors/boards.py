@@ -156,9 +156,15 @@ class Boards:
         keys = [key for view in BoardView for key in _keys(contest_id, view)]
         await self._redis.script(lua("board_remove"), keys, [user_id, *problems])
 
-    async def writes(self, contest_id: str, view: BoardView) -> str:
-        """Return the number of writes so far, for ``load`` ("" without a board). Read it BEFORE reading the log."""
-        return (await self._redis.call("HGET", _keys(contest_id, view)[0], "writes") or b"").decode()
+    async def state(self, contest_id: str, view: BoardView, word: str) -> str:
+        """Return what the view is now, for ``load``; ask BEFORE reading the log. Once it was written to, or lost, it never has the same state again.
+
+        ``word`` must be new: it is the state of a view that is not there.
+        """
+        meta, *_ = _keys(contest_id, view)
+        keys = [meta, _beginning(contest_id, view)]
+        state: bytes = await self._redis.script(lua("board_state"), keys, [word, STAGED_MS])
+        return state.decode()
 
     async def contest_version(self, contest_id: str) -> int | None:
         """Return the contest's version that the board was built for (of two views the older one), None unless both are there."""
@@ -168,9 +174,9 @@ class Boards:
         return None if None in versions else min(int(version) for version in versions)
 
     async def load(
-        self, contest: Contest, view: BoardView, names: dict[str, str], log: Sequence[Entry], *, writes: str, epoch: str
+        self, contest: Contest, view: BoardView, names: dict[str, str], log: Sequence[Entry], *, state: str, epoch: str
     ) -> bool:
-        """Replace a view by the fold of ``log`` over the participants ``names`` (username by identifier); False when it was written to since ``writes``.
+        """Replace a view by the fold of ``log`` over the participants ``names`` (username by identifier); False when it has not that ``state`` any more.
 
         The rows are staged some at a time, so that neither this process nor Redis stands still for a large board, and then take the old ones' place at once.
         """
@@ -192,9 +198,11 @@ class Boards:
                 cells += _lines(user, entries)
             cells_staged += len(cells) // 2
             await self._redis.script(lua("board_stage"), staged, [STAGED_MS, len(some), *rows, *cells])
-        arguments: list[RedisValue] = [writes, epoch, rules.rules, rules.start_ms, rules.end_ms]
+        arguments: list[RedisValue] = [state, epoch, rules.rules, rules.start_ms, rules.end_ms]
         arguments += ["" if rules.freeze_ms is None else rules.freeze_ms, contest.version, len(users), cells_staged]
-        done, _ = await self._redis.script(lua("board_load"), [*keys, *staged], arguments)
+        done, _ = await self._redis.script(
+            lua("board_load"), [*keys, *staged, _beginning(contest.contest_id, view)], arguments
+        )
         return bool(done)
 
     async def differences(
@@ -260,6 +268,11 @@ def _application(contest_id: str, user_id: str, entries: Sequence[Entry], userna
 def _keys(contest_id: str, view: BoardView) -> list[str]:
     prefix = f"board:{{{contest_id}}}:{view}"
     return [f"{prefix}:meta", f"{prefix}:rank", f"{prefix}:rows", f"{prefix}:cells"]
+
+
+def _beginning(contest_id: str, view: BoardView) -> str:
+    """Return the key of the state of a view that is not there."""
+    return f"board:{{{contest_id}}}:{view}:beginning"
 
 
 def _stored(user_id: str, username: str, total: Total, cells: Mapping[str, Cell]) -> StoredRow:

@@ -215,14 +215,14 @@ class Projector:
         """Fold both views from the log; again when somebody wrote to one meanwhile."""
         for view in BoardView:
             for _ in range(LOAD_TRIES):
-                writes = await self.boards.writes(contest_id, view)
+                epoch = make_id(self.clock.now_ms(), self.rng)
+                state = await self.boards.state(contest_id, view, epoch)
                 contest = await self.log.contest(contest_id)
                 if contest is None:
                     raise NotFound("no such contest")
                 names, entries = await self.log.names(contest_id), await self.log.entries(contest_id)
-                epoch = make_id(self.clock.now_ms(), self.rng)
                 # buggify at projector.folded
-                if await self.boards.load(contest, view, names, entries, writes=writes, epoch=epoch):
+                if await self.boards.load(contest, view, names, entries, state=state, epoch=epoch):
                     break
             else:
                 raise Unavailable("the board changes faster than it can be rebuilt: try again", retry_after_s=1)

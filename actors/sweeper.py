@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -24,7 +24,7 @@ from actors.judge.lease import lease_key
 from actors.outbox import SUBMISSION_QUEUE
 from actors.projector import Log
 from contracts.errors import CodeWarzError
-from contracts.messages import BuildBoard, JudgeRequested
+from contracts.messages import BuildBoard, JudgeRequested, Priority
 from contracts.ports import Broker, Database, Meter, Redis, Row, Rpc, WallClock
 from supervisor.context import Context
 
@@ -33,6 +33,7 @@ STALE_MS = 30_000  # a message that waits longer in an empty queue is not there
 BOARDS_EVERY = 6  # periods
 CLEAN_EVERY = 60
 BATCH_MOST = 500
+PRIORITIES = (Priority.CONTEST, Priority.PRACTICE, Priority.REJUDGE)  # a submission's
 STARTS_MOST = 8
 KEEP_SENT_MS = 3_600_000
 KEEP_KEYS_MS = 24 * 3_600_000
@@ -92,46 +93,54 @@ class Sweeper:
 
     async def sweep_everything(self) -> int:
         """Publish again whatever is with nobody, however short it has waited; return how many that were."""
-        published, after = 0, ""
-        while True:
-            rows = await self.database.fetch(
-                f"SELECT {_COLUMNS} FROM submissions WHERE verdict IS NULL AND id > $1 ORDER BY id LIMIT $2",  # noqa: S608 - constants
-                after,
-                BATCH_MOST,
-            )
-            if not rows:
-                return published
-            published += await self._find_lost(rows)
-            after = rows[-1]["id"]
+        return await self._sweep(dict.fromkeys(PRIORITIES, self.clock.now_ms()))
 
     async def sweep_submissions(self) -> int:
         """Publish again what has waited longer than STALE_MS and is with nobody; return how many that were."""
-        rows = await self.database.fetch(
-            f"SELECT {_COLUMNS} FROM submissions WHERE verdict IS NULL AND queued_at_ms <= $1"  # noqa: S608 - constants
-            " ORDER BY priority DESC, queued_at_ms LIMIT $2",
-            self.clock.now_ms() - STALE_MS,
-            BATCH_MOST,
-        )
-        if rows and (await self.broker.depth(SUBMISSION_QUEUE.name)).ready > 0:
-            rows = await self._overtaken(rows)  # the others may well be waiting in the queue
-        return await self._find_lost(rows)
+        before_ms = dict.fromkeys(PRIORITIES, self.clock.now_ms() - STALE_MS)
+        if not await self._page(before_ms, "", 1):
+            return 0
+        if (await self.broker.depth(SUBMISSION_QUEUE.name)).ready > 0:
+            # Others may well be waiting in the queue.
+            overtaken_ms = await self._overtaken()
+            before_ms = {priority: min(before_ms[priority], overtaken_ms[priority]) for priority in PRIORITIES}
+        return await self._sweep(before_ms)
 
-    async def _overtaken(self, rows: list[Row]) -> list[Row]:
-        """Return those that the queue would have handed out before what judges have now: in a long rush it is never empty, and still nothing may be lost."""
+    async def _sweep(self, before_ms: Mapping[int, int]) -> int:
+        """Look at all without a verdict that were queued up to ``before_ms``, by priority: page by page, or what judges have would hide what is lost."""
+        published, after = 0, ""
+        while rows := await self._page(before_ms, after, BATCH_MOST):
+            published += await self._find_lost(rows)
+            after = rows[-1]["id"]
+        return published
+
+    async def _page(self, before_ms: Mapping[int, int], after: str, most: int) -> list[Row]:
+        queued = " OR ".join(
+            f"priority = {priority} AND queued_at_ms <= ${number}" for number, priority in enumerate(PRIORITIES, 3)
+        )
+        return await self.database.fetch(
+            f"SELECT {_COLUMNS} FROM submissions WHERE verdict IS NULL AND id > $1 AND ({queued}) ORDER BY id LIMIT $2",  # noqa: S608 - constants
+            after,
+            most,
+            *(before_ms[priority] for priority in PRIORITIES),
+        )
+
+    async def _overtaken(self) -> dict[int, int]:
+        """Return, by priority, up to when something must have been queued to be with judges by now: in a long rush the queue is never empty, and still nothing
+        may be lost. What judges have now, the queue has handed out after it.
+        """
         begun = await self._leased(
             await self.database.fetch(
                 f"SELECT {_COLUMNS} FROM submissions WHERE verdict IS NULL AND fencing > 0 ORDER BY queued_at_ms DESC LIMIT $1",  # noqa: S608 - constants
                 BATCH_MOST,
             )
         )
-        return [
-            row
-            for row in rows
-            if any(
-                each["priority"] <= row["priority"] and each["queued_at_ms"] > row["queued_at_ms"] + STALE_MS
-                for each in begun
-            )
-        ]
+        return {
+            priority: max((each["queued_at_ms"] for each in begun if each["priority"] <= priority), default=0)
+            - STALE_MS
+            - 1
+            for priority in PRIORITIES
+        }
 
     async def _leased(self, rows: list[Row]) -> list[Row]:
         """Return those that a judge has."""

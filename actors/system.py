@@ -40,6 +40,7 @@ from actors.projector import Log, Projector, VerdictIntake
 from actors.service import MailboxService
 from actors.settings import Settings
 from actors.sweeper import Sweeper
+from contracts.ids import make_id
 from contracts.messages import BoardEvent, JudgeRequested, Request
 from contracts.ports import Broker, Database, Handler, Judging, Meter, Passwords, Redis, Rpc, WallClock
 from supervisor import Actor, Backoff, Context, Intensity, Mailbox, Overflow, Pool, Restart, Strategy, Supervisor
@@ -230,9 +231,12 @@ def _leaderboard(with_: Neighbours, mailboxes: Mailboxes) -> Supervisor:
 
 
 def _judge(settings: Settings, with_: Neighbours, mailboxes: Mailboxes, sandboxes: Run, node: str) -> Supervisor:
-    worker = Worker(f"{node}/", with_.redis, with_.rpc, with_.judging, with_.meter, ProblemCache())
+    # A node's name is its own, so what an earlier start of it has left behind is nobody's (lease_acquire.lua).
+    owner = f"{node.replace('/', '-')}/{make_id(with_.clock.now_ms(), with_.rng)[-8:]}/"
+    worker = Worker(owner, with_.redis, with_.rpc, with_.judging, with_.meter, ProblemCache())
     intake = Intake(
         node,
+        owner,
         with_.broker,
         with_.redis,
         with_.rpc,

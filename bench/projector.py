@@ -92,7 +92,7 @@ async def _fresh(redis: ServerRedis) -> Boards:
     boards = Boards(redis, SystemClock())
     names = {f"{number:012}": f"contestant {number}" for number in range(SPREAD)}
     for view in BoardView:
-        assert await boards.load(Contest("c", _RULES, 1), view, names, [], writes="", epoch="e")
+        assert await boards.load(Contest("c", _RULES, 1), view, names, [], state="", epoch="e")
     return boards
 
 

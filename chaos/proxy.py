@@ -243,14 +243,15 @@ class _Pair:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._read, source, send, name=f"read {way}")
             due_s = 0.0
-            async with receive:
+            with receive:
                 async for due_s, data in receive:
                     await trio.sleep_until(due_s)
                     await self._pass(sink, data, way)
 
     async def _read(self, source: trio.SocketStream, send: trio.MemorySendChannel[tuple[float, bytes]]) -> None:
         due_s = 0.0
-        async with send:
+        # Broken: passing on has ended, which says itself why.
+        with suppress(trio.BrokenResourceError), send:
             while True:
                 data = await _receive(source)
                 due_s = max(due_s, trio.current_time() + self._link.delay_s())  # jitter must not change the order

@@ -23,9 +23,9 @@ from supervisor.context import Context
 from supervisor.errors import MailboxClosed, MessageQuarantined
 from supervisor.mailbox import Address
 
-HELD_PAUSE_S = 1.0
+HELD_PAUSE_S = 0.5
 FAILED_PAUSE_S = 1.0  # doubled with each failure up to the cap
-FAILED_PAUSE_CAP_S = 15.0
+FAILED_PAUSE_CAP_S = 4.0  # a neighbour that is back is noticed within it
 GIVE_BACK_AFTER_S = 300.0  # of failing here: perhaps another process can; sooner, an absent neighbour would use up the deliveries, and the dead letters fill
 
 _log = structlog.get_logger("judge")
@@ -35,9 +35,10 @@ _Attempt = tuple[str, int]  # a submission's identifier, and which of its attemp
 
 @dataclass(frozen=True)
 class Intake:
-    """Feeds the workers. ``prefetch`` equals their number: a message that waits here would starve another judge."""
+    """Feeds the workers. ``prefetch`` equals their number: a message that waits here would starve another judge. ``owner`` begins the names of lease owners."""
 
     name: str
+    owner: str
     broker: Broker
     redis: Redis
     rpc: Rpc
@@ -127,7 +128,7 @@ class Intake:
     async def _give_up(self, request: JudgeRequested) -> Outcome:
         """It has killed two workers: that must not go on, and the submission must not wait for ever. A living judge is not overruled."""
         _log.error("submission_quarantined", submission=request.submission_id)
-        owner = f"{self.name}/intake"
+        owner = f"{self.owner}intake"
         try:
             async with held(self.redis, request.submission_id, request.attempt, owner):
                 work = await ask_core(self.rpc, GetWork(submission_id=request.submission_id, attempt=request.attempt))

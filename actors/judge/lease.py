@@ -3,6 +3,8 @@
     free ──acquire──▶ held(owner) ──renew──▶ held(owner) ──release──▶ free
                            └────────────── ttl passes ──────────────▶ free
 
+An owner's name begins with its node and the start of its process. A process that is started again takes over at once what its node held before; others wait.
+
 A lease saves work, it does not guard the effect: Redis may forget it. What guards the effect is the fencing number, which comes from the database, and the
 compare-and-set on (submission, attempt).
 """
@@ -10,7 +12,7 @@ compare-and-set on (submission, attempt).
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import trio
@@ -19,7 +21,7 @@ from contracts.errors import CodeWarzError
 from contracts.lua import lua
 from contracts.ports import Redis
 
-TTL_S = 9.0  # of which a judge that dies keeps others waiting; the platform promises to be well again within 10 s
+TTL_S = 7.0  # of which a judge that dies keeps others waiting; the platform promises to be well again within 10 s
 RENEW_S = TTL_S / 3  # two renewals may fail before the lease is lost
 
 
@@ -33,7 +35,7 @@ class LeaseLost(Exception):
 
 @dataclass(frozen=True)
 class Lease:
-    """A lease that this owner holds."""
+    """A lease, and who holds it or wants to."""
 
     redis: Redis
     key: str
@@ -54,9 +56,16 @@ def lease_key(submission_id: str, attempt: int) -> str:
 
 
 async def acquire(redis: Redis, submission_id: str, attempt: int, owner: str) -> Lease:
-    """Take the lease; raises LeaseHeld while another owner has it."""
+    """Take the lease; raises LeaseHeld while another owner has it that may be alive."""
     lease = Lease(redis, lease_key(submission_id, attempt), owner)
-    if not await redis.script(lua("lease_acquire"), [lease.key], [owner, round(TTL_S * 1000)]):
+    try:
+        is_ours = await redis.script(lua("lease_acquire"), [lease.key], [owner, round(TTL_S * 1000)])
+    except BaseException:
+        await _give_back(
+            lease
+        )  # whether it was taken nobody knows, and nobody would renew it: others would wait for its end
+        raise
+    if not is_ours:
         raise LeaseHeld(lease.key)
     return lease
 
@@ -97,17 +106,14 @@ async def held(redis: Redis, submission_id: str, attempt: int, owner: str) -> As
                 error = raised
             nursery.cancel_scope.cancel()
     finally:
-        # Also after a cancellation: a judge that stops in good order lets others begin at once.
-        with trio.move_on_after(1, shield=True):
-            await _release(lease)
+        await _give_back(lease)
     if error is not None:
         raise error
     if lost:
         raise LeaseLost(lease.key)
 
 
-async def _release(lease: Lease) -> None:
-    try:
+async def _give_back(lease: Lease) -> None:
+    """Release, also after a cancellation: a judge that stops in good order lets others begin at once."""
+    with trio.move_on_after(1, shield=True), suppress(CodeWarzError):  # Redis is away: the lease expires by itself
         await lease.release()
-    except CodeWarzError:
-        return  # Redis is away: the lease expires by itself

@@ -84,7 +84,7 @@ class ProblemCache:
 
 @dataclass(frozen=True)
 class Worker:
-    """What every worker of the pool is made of; ``name`` tells this process's judges from those of others."""
+    """What every worker of the pool is made of; ``name`` begins the names of lease owners: node and start, each with a slash."""
 
     name: str
     redis: Redis

@@ -6,6 +6,7 @@ Chaos holds real processes to the same. What is left out of the ten seconds here
 - A request that nobody has any more (the broker lost its queue, or it lies among the dead letters) is found by the sweeper, ``SWEPT_S``.
 - A call that vanished without a word is known to be lost only by its own deadline, and a judge that failed again and again pauses: ``PATIENT_S`` for what a
   judge had in its hands at the healing.
+- Who has others before them waits for those: ``JUDGED_S`` for each, shared by all workers.
 - A browser that hardly reads sees the board when it reads, and one whose subscription died in silence when that is found out: ``SHOWN_S`` from the verdict.
 """
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 WELL_S = 10.0
 PATIENT_S = WELL_S + max(CORE_TIMEOUT_S, FAILED_PAUSE_CAP_S)
 SWEPT_S = WELL_S + STALE_MS / 1000 + 2 * PERIOD_S
+JUDGED_S = 3.0  # a judging in the simulated sandbox, at most
 SHOWN_S = 15.0  # a subscription is asked for a sign of life, and then the hub compares its boards with the truth
 LOOK_S = 0.1
 PATIENT = (Fault.LOSS, Fault.ACTOR_CRASH, Fault.BUGGIFY, Fault.PARTITION)
@@ -45,6 +47,7 @@ class Recovery:
         self._world = cluster.world
         self._began = trio.current_time()
         self._due: dict[Key, float] = {}
+        self._well_s = WELL_S
 
     async def prepare(self) -> None:
         """Note what is not judged yet, and until when each must be."""
@@ -55,13 +58,15 @@ class Recovery:
             if machine.judging is not None
             for work in machine.judging.judged
         } | {key for machine in self._cluster.machines.values() for key in requested(machine)}
+        waiting = [key for key in engines.attempts.items() if key not in engines.verdicts]
+        self._well_s = WELL_S + JUDGED_S * len(waiting) / (options.judges * options.workers)
         may_be_patient = any(options.has(fault) for fault in PATIENT)
-        for key in [key for key in engines.attempts.items() if key not in engines.verdicts]:
+        for key in waiting:
             if await is_lost(self._cluster, key):
                 self._world.saw("swept")
                 self._due[key] = SWEPT_S
             else:
-                self._due[key] = PATIENT_S if may_be_patient and key in held else WELL_S
+                self._due[key] = PATIENT_S if may_be_patient and key in held else self._well_s
 
     async def run(self) -> None:
         """Submit once, and look until everything is well; what is not in time is a violation."""
@@ -81,7 +86,7 @@ class Recovery:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._workload.send, sent, name="fresh")
                 while (sent.submission_id, 1) not in engines.verdicts:
-                    if self._passed_s > WELL_S:
+                    if self._passed_s > self._well_s:
                         what = sent.pressing() if not sent.submission_id else await self._told((sent.submission_id, 1))
                         self._late(f"who submitted at the healing is not judged: {what}")
                         scope.cancel()

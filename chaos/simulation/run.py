@@ -325,8 +325,8 @@ async def _as_it_was(world: World, cluster: Cluster) -> None:
 async def _unrest(cluster: Cluster, workload: Workload) -> list[str]:
     """Return what is not at rest yet."""
     engines, found = cluster.engines, []
-    if not workload.done.is_set():
-        waiting = [each.pressing() for each in workload.sent if not each.submission_id]
+    waiting = [each.pressing() for each in workload.sent if not each.submission_id]
+    if waiting or not workload.done.is_set():
         found.append(f"not accepted yet: {', '.join(waiting) or 'some have not been sent'}")
     for queue in QUEUES[:2]:
         depth = await engines.broker.depth(queue.name)

@@ -1,19 +1,21 @@
 -- Put what was staged in the place of one view of a board, unless somebody wrote to it meanwhile, and say so to its readers.
--- KEYS: meta, rank, rows, cells, then staged: rank, rows, cells.
--- ARGV: writes seen before the log was read ("" when there was no board), epoch, rules, start_ms, end_ms, freeze_ms ("" for none), contest version,
+-- KEYS: meta, rank, rows, cells, then staged: rank, rows, cells, then beginning.
+-- ARGV: its state before the log was read (board_state.lua; "" when there was nothing and nobody had asked), epoch, rules, start_ms, end_ms, freeze_ms ("" for none), contest version,
 --       number of staged rows, number of staged cells: when the server lost some of them, or they expired, there are fewer.
 -- The version is at least this server's time in milliseconds, so that it rises as well when all data was lost; the caller's clock may be behind another's.
 -- Replies {1, version}, or {0, 0}: read the log again.
-local writes = redis.call('HGET', KEYS[1], 'writes') or ''
+local meta = redis.call('HMGET', KEYS[1], 'epoch', 'writes')
+local writes = meta[2]
+local state = writes and (meta[1] or '') .. '/' .. writes or redis.call('GET', KEYS[8]) or ''
 local rows, cells = tonumber(ARGV[8]), tonumber(ARGV[9])
 local is_whole = redis.call('ZCARD', KEYS[5]) == rows and redis.call('HLEN', KEYS[6]) == rows and redis.call('HLEN', KEYS[7]) == cells
-if writes ~= ARGV[1] or not is_whole then
+if state ~= ARGV[1] or not is_whole then
   redis.call('UNLINK', KEYS[5], KEYS[6], KEYS[7])
   return {0, 0}
 end
 local time = redis.call('TIME')
 local version = math.max(tonumber(redis.call('HGET', KEYS[1], 'version') or '0') + 1, tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000))
-redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[3], KEYS[4])
+redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[8])
 for i = 2, 4 do
   if redis.call('EXISTS', KEYS[i + 3]) == 1 then
     redis.call('RENAME', KEYS[i + 3], KEYS[i])

@@ -85,7 +85,7 @@ async def check_order(
         contest = Contest("c1", rules, 1)
         for view in BoardView:
             assert await store.load(
-                contest, view, {"ada": "Ada"}, [e for e in log[:loaded] if e.user_id == "ada"], writes="", epoch="e"
+                contest, view, {"ada": "Ada"}, [e for e in log[:loaded] if e.user_id == "ada"], state="", epoch="e"
             )
         pending = shuffled(log, rnd)
         known = {"ada"}
@@ -109,10 +109,10 @@ async def test_a_load_that_raced_with_a_change_is_refused(redis: Redis, clock: C
     store = Boards(redis, clock)
     contest = Contest("c1", BoardRules(Rules.ICPC, 0, HOUR), 1)
     for view in BoardView:
-        assert await store.load(contest, view, NAMES, [], writes="", epoch="e1")
-    seen = await store.writes("c1", BoardView.PUBLIC)
+        assert await store.load(contest, view, NAMES, [], state="", epoch="e1")
+    seen = await store.state("c1", BoardView.PUBLIC, "w1")
     await store.apply("c1", "ada", [Entry("s1", 1, "ada", "A", 5, Verdict.AC, 0)])
-    assert not await store.load(contest, BoardView.PUBLIC, NAMES, [], writes=seen, epoch="e2")
+    assert not await store.load(contest, BoardView.PUBLIC, NAMES, [], state=seen, epoch="e2")
     page = await store.page("c1", BoardView.PUBLIC)
     assert page is not None
     assert page.rows[0].user_id == "ada"
@@ -146,10 +146,33 @@ async def test_half_of_what_was_staged_never_becomes_a_board(redis: Redis, clock
     contest = Contest("c1", BoardRules(Rules.ICPC, 0, HOUR), 1)
     names = {f"u{number:03}": f"user {number}" for number in range(2 * AT_ONCE + 50)}
     log = [Entry(f"s{user}", 1, user, "A", 5, Verdict.AC, 0) for user in names]
-    is_loaded = await store.load(contest, BoardView.JURY, names, log, writes="", epoch="e1")
+    is_loaded = await store.load(contest, BoardView.JURY, names, log, state="", epoch="e1")
     assert is_loaded == (after == 1)
     assert (await store.page("c1", BoardView.JURY) is not None) == is_loaded
-    assert await store.load(contest, BoardView.JURY, names, log, writes="1" if is_loaded else "", epoch="e2")
+    state = "e1/1" if is_loaded else ""
+    assert await store.load(contest, BoardView.JURY, names, log, state=state, epoch="e2")
+    assert await store.differences(contest, BoardView.JURY, names, log) == []
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+async def test_what_was_folded_before_a_loss_never_becomes_a_board(
+    redis: Redis, clock: Clock, *, is_there: bool
+) -> None:
+    store, contest = Boards(redis, clock), Contest("c1", BoardRules(Rules.ICPC, 0, HOUR), 1)
+    names = {"ada": "Ada"}
+    if is_there:
+        assert await store.load(contest, BoardView.JURY, names, [], state="", epoch="e1")
+    before = await store.state("c1", BoardView.JURY, "w1")
+    # Meanwhile all is lost, somebody else builds the board as it is by now, and that is lost as well, or is not.
+    await redis.call("FLUSHALL")
+    log = [Entry("s1", 1, "ada", "A", 5, Verdict.AC, 0)]
+    state = await store.state("c1", BoardView.JURY, "w2")
+    assert await store.load(contest, BoardView.JURY, names, log, state=state, epoch="e2")
+    if not is_there:
+        await redis.call("FLUSHALL")
+    assert not await store.load(contest, BoardView.JURY, names, [], state=before, epoch="e3")
+    state = await store.state("c1", BoardView.JURY, "w3")
+    assert await store.load(contest, BoardView.JURY, names, log, state=state, epoch="e4")
     assert await store.differences(contest, BoardView.JURY, names, log) == []
 
 
@@ -159,7 +182,7 @@ async def test_what_is_left_of_a_rebuild_that_was_given_up_goes_by_itself(redis:
     names = {f"u{number:03}": f"user {number}" for number in range(3 * AT_ONCE)}
     log = [Entry(f"s{user}", 1, user, "A", 5, Verdict.AC, 0) for user in names]
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(partial(store.load, contest, BoardView.JURY, names, log, writes="", epoch="e1"))
+        nursery.start_soon(partial(store.load, contest, BoardView.JURY, names, log, state="", epoch="e1"))
         while not await redis.call("DBSIZE"):
             await trio.lowlevel.checkpoint()
         nursery.cancel_scope.cancel()
@@ -167,7 +190,7 @@ async def test_what_is_left_of_a_rebuild_that_was_given_up_goes_by_itself(redis:
     assert len(left) == 3
     for key in left:
         assert 0 < await redis.call("PTTL", key) <= STAGED_MS
-    assert await store.load(contest, BoardView.JURY, names, log, writes="", epoch="e2")
+    assert await store.load(contest, BoardView.JURY, names, log, state="", epoch="e2")
     assert [await redis.call("TTL", key) for key in await redis.call("KEYS", "*") if key not in left] == [-1] * 4
 
 
@@ -186,7 +209,7 @@ async def test_others_have_their_turn_while_a_large_board_is_rebuilt(redis: Redi
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(take_turns)
-        assert await store.load(contest, BoardView.JURY, names, log, writes="", epoch="e1")
+        assert await store.load(contest, BoardView.JURY, names, log, state="", epoch="e1")
         nursery.cancel_scope.cancel()
     assert turns >= 10
 
@@ -198,8 +221,8 @@ async def test_versions_rise_through_changes_and_rebuilds(redis: Redis, clock: C
     log: list[Entry] = []
     for number in range(3):
         for view in BoardView:
-            writes = await store.writes("c1", view)
-            assert await store.load(contest, view, NAMES, log, writes=writes, epoch=f"e{number}")
+            state = await store.state("c1", view, f"w{number}")
+            assert await store.load(contest, view, NAMES, log, state=state, epoch=f"e{number}")
         log.append(Entry(f"s{number}", 1, "bob", "AB"[number % 2], number, Verdict.AC, 0))
         await store.apply("c1", "bob", log[-1:])
         page = await store.page("c1", BoardView.PUBLIC)
@@ -212,7 +235,7 @@ async def test_a_change_is_published_with_its_row_once_for_each_view(redis: Redi
     store = Boards(redis, clock)
     contest = Contest("c1", BoardRules(Rules.ICPC, 0, HOUR, freeze_ms=10), 1)
     for view in BoardView:
-        assert await store.load(contest, view, NAMES, [], writes="", epoch="e1")
+        assert await store.load(contest, view, NAMES, [], state="", epoch="e1")
     solved = Entry("s1", 1, "cyd", "A", 20, Verdict.AC, 0)
     async with redis.subscribe(BOARD_CHANNEL) as events:
         await store.apply("c1", "cyd", [solved])
@@ -236,7 +259,7 @@ async def test_somebody_who_withdrew_is_off_the_board(redis: Redis, clock: Clock
     store = Boards(redis, clock)
     contest = Contest("c1", BoardRules(Rules.ICPC, 0, HOUR), 1)
     for view in BoardView:
-        assert await store.load(contest, view, NAMES, [], writes="", epoch="e1")
+        assert await store.load(contest, view, NAMES, [], state="", epoch="e1")
     await store.remove("c1", "bob", ["A"])
     page = await store.page("c1", BoardView.PUBLIC)
     assert page is not None
@@ -248,7 +271,7 @@ async def test_neighbours_are_the_rows_around_somebody(redis: Redis, clock: Cloc
     contest = Contest("c1", BoardRules(Rules.ICPC, 0, HOUR), 1)
     names = {f"u{n:02}": f"user {n}" for n in range(20)}
     log = [Entry(f"s{n:02}", 1, f"u{n:02}", "A", n * 60_000, Verdict.AC, 0) for n in range(20)]
-    assert await store.load(contest, BoardView.PUBLIC, names, log, writes="", epoch="e1")
+    assert await store.load(contest, BoardView.PUBLIC, names, log, state="", epoch="e1")
     page = await store.neighbours("c1", BoardView.PUBLIC, "u10", around=2)
     assert page is not None
     assert [(row.rank, row.user_id) for row in page.rows] == [
@@ -286,7 +309,7 @@ async def test_news_of_a_change_is_not_lost_with_its_answer(clock: Clock) -> Non
     store = Boards(redis, clock)
     contest = Contest("c1", BoardRules(Rules.ICPC, 0, HOUR), 1)
     for view in BoardView:
-        assert await store.load(contest, view, NAMES, [], writes="", epoch="e1")
+        assert await store.load(contest, view, NAMES, [], state="", epoch="e1")
     solved = Entry("s1", 1, "cyd", "A", 20, Verdict.AC, 0)
     async with redis.subscribe(BOARD_CHANNEL) as events:
         redis.is_lost = True
@@ -322,7 +345,7 @@ async def test_whoever_watches_a_view_hears_of_its_rebuilding_after_it_and_of_no
     contest = Contest("c1", BoardRules(Rules.ICPC, 0, HOUR), 1)
     async with redis.subscribe(BOARD_CHANNEL) as events:
         for view in BoardView:
-            assert await store.load(contest, view, NAMES, [], writes="", epoch=f"e-{view}")
+            assert await store.load(contest, view, NAMES, [], state="", epoch=f"e-{view}")
         await redis.call("PUBLISH", BOARD_CHANNEL, "end")
         heard = []
         async for _, payload in events:
@@ -338,8 +361,8 @@ async def test_whoever_watches_a_view_hears_of_its_rebuilding_after_it_and_of_no
 async def test_half_a_board_is_no_board(redis: Redis, clock: Clock) -> None:
     store = Boards(redis, clock)
     contest = Contest("c1", BoardRules(Rules.ICPC, 0, HOUR), 7)
-    assert await store.load(contest, BoardView.PUBLIC, NAMES, [], writes="", epoch="e")
+    assert await store.load(contest, BoardView.PUBLIC, NAMES, [], state="", epoch="e")
     assert await store.contest_version("c1") is None  # the projector died before the jury's view
     older = Contest("c1", BoardRules(Rules.ICPC, 0, HOUR), 6)
-    assert await store.load(older, BoardView.JURY, NAMES, [], writes="", epoch="e")
+    assert await store.load(older, BoardView.JURY, NAMES, [], state="", epoch="e")
     assert await store.contest_version("c1") == 6

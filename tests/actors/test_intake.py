@@ -65,6 +65,7 @@ class Scene:
         """Run an intake during the block; then it is gone without having answered what it had."""
         intake = Intake(
             name="judge",
+            owner="judge/1/",
             broker=self.broker,
             redis=cast("Redis", _Deaf()),
             rpc=cast("Rpc", None),

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 import trio
 from hypothesis import settings
@@ -8,6 +10,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from trio.testing import MockClock
 
 from actors.judge.lease import RENEW_S, TTL_S, Lease, LeaseHeld, LeaseLost, acquire, held, lease_key
+from contracts.errors import EdgeLost
+from contracts.lua import lua
+from contracts.ports import RedisReply, RedisValue
 from edge.memory_redis import MemoryRedis
 from tests.conftest import Clock
 
@@ -26,6 +31,38 @@ async def test_a_dead_owner_keeps_it_no_longer_than_its_time_to_live(
 ) -> None:
     await acquire(redis, "s1", 1, "dead")
     await trio.sleep(TTL_S + 0.01)
+    await acquire(redis, "s1", 1, "b")
+
+
+async def test_what_an_earlier_start_of_the_same_node_held_is_free(redis: MemoryRedis) -> None:
+    lease = await acquire(redis, "s1", 1, "judge-1/first/worker")
+    for other in ("judge-2/second/worker", "judge-1/first/other", "judge-1", "judge-1/"):
+        with pytest.raises(LeaseHeld):
+            await acquire(redis, "s1", 1, other)
+    await acquire(redis, "s1", 1, "judge-1/second/worker")
+    assert not await lease.renew()  # should it live after all, its work is no longer wanted
+    with pytest.raises(LeaseHeld):
+        await acquire(redis, "s1", 1, "judge-1/second/other")
+
+
+class Mute(MemoryRedis):
+    """A Redis that takes a lease and cannot say so."""
+
+    async def script(self, lua_text: str, keys: Sequence[str], arguments: Sequence[RedisValue]) -> RedisReply:
+        reply = await super().script(lua_text, keys, arguments)
+        if lua_text == lua("lease_acquire") and arguments[0] == "unlucky":
+            raise EdgeLost("the answer was lost")
+        if lua_text == lua("lease_acquire") and arguments[0] == "patient":
+            await trio.sleep_forever()
+        return reply
+
+
+async def test_a_lease_of_which_nobody_knows_is_given_back(clock: Clock, autojump_clock: MockClock) -> None:
+    redis = Mute(clock)
+    with pytest.raises(EdgeLost):
+        await acquire(redis, "s1", 1, "unlucky")
+    with trio.move_on_after(1):
+        await acquire(redis, "s1", 1, "patient")
     await acquire(redis, "s1", 1, "b")
 
 

@@ -8,6 +8,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from actors.boards import Boards, BoardView
 from actors.core.desk import Desk
+from actors.judge.lease import lease_key
 from actors.outbox import QUEUES
 from actors.projector import Log
 from actors.sweeper import BATCH_MOST, KEEP_KEYS_MS, KEEP_SENT_MS, STALE_MS, Sweeper
@@ -70,6 +71,20 @@ async def test_the_first_sweep_of_a_process_takes_all_that_a_forgetful_broker_lo
     await wait_all_tasks_blocked()
     assert await many(database, published) == 2 * BATCH_MOST + 7
     await tree.shutdown()
+
+
+async def test_what_judges_have_hides_nothing_that_is_lost(
+    sweeper: Sweeper, core: Rpc, database: Database, clock: Clock, redis: MemoryRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors.sweeper.BATCH_MOST", 2)
+    await sweeper.broker.declare(QUEUES)
+    await scenes.running_contest(core, clock)
+    await waiting(core, database, 7)
+    for number in (1, 2, 3):
+        await redis.call("SET", lease_key(f"s{number}", 1), "a judge", "PX", 9_000)
+    clock.at_ms += STALE_MS
+    assert await sweeper.sweep_submissions() == 4
+    assert await many(database, "outbox_messages WHERE topic = 'submission'") == 4
 
 
 async def test_the_judge_error_of_last_resort_loses_against_who_fetched_the_attempt_meanwhile(

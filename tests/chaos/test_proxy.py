@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -11,7 +12,7 @@ import pytest
 import trio
 
 from chaos.engines.child import HOST
-from chaos.proxy import BUFFERED, CHUNK, Link, Proxy, Way, Weather
+from chaos.proxy import BUFFERED, CHUNK, Link, Proxy, Way, Weather, _Pair
 
 LONG_S = 10.0
 SOON_S = 0.2
@@ -224,3 +225,15 @@ async def test_links_are_found_by_pattern_and_a_pattern_without_any_is_a_mistake
         proxy.links("judge-1")
     assert proxy.route("operator", "database", 5432) == 5432
     proxy.close()
+
+
+async def test_whoever_reads_for_a_connection_that_has_just_broken_ends_in_peace(link: Link) -> None:
+    # Whether the one who reads or the nursery hears first of the broken end is chance, once in thousands of connections; so this is the unlucky order by hand.
+    ours, theirs = socket.socketpair()
+    with theirs, trio.socket.from_stdlib_socket(ours) as source:
+        stream = trio.SocketStream(source)
+        pair = _Pair(link, stream)
+        send, receive = trio.open_memory_channel[tuple[float, bytes]](1)
+        receive.close()
+        theirs.send(b"more")
+        await pair._read(stream, send)

@@ -88,4 +88,34 @@ REGRESSIONS: tuple[Regression, ...] = (
         broke="I9",
         seed=148,
     ),
+    Regression(
+        name="a_board_folded_before_a_loss_replaces_one_made_after_it",
+        wrong="A slow rebuild saw no board before and after it, and put an old fold in place: meanwhile the board had been made, written to and lost with all of Redis.",
+        broke="I4",
+        seed=61728,
+    ),
+    Regression(
+        name="what_judges_have_hides_what_is_lost",
+        wrong="The sweeper looked at the oldest without a verdict, some at a time: as long as judges had those, it never came to what was lost behind them.",
+        broke="I9",
+        seed=61666,
+    ),
+    Regression(
+        name="a_judge_waits_for_the_lease_of_its_own_former_life",
+        wrong="A judge that was started again waited for the leases that it had held before, in as many places as it has workers.",
+        broke="I9",
+        seed=61354,
+    ),
+    Regression(
+        name="a_judge_pauses_for_longer_than_recovery_may_take",
+        wrong="After five failures in a row a judge paused for 15 s, and did not notice for as long that Redis was back.",
+        broke="I9",
+        seed=63221,
+    ),
+    Regression(
+        name="a_lease_of_which_nobody_knows",
+        wrong="A lease was taken, and the answer lost: nobody renewed it, nobody gave it back, and the next judge waited for its end.",
+        broke="I9",
+        seed=64276,
+    ),
 )

@@ -225,7 +225,7 @@ async def _verdicts(house: House, contest_id: str, rules: Rules) -> None:
     rules_ = BoardRules(rules, start, end, freeze)
     boards, names = Boards(house.redis, house.clock), {name: name for name in NAMES}
     for view in BoardView:
-        assert await boards.load(Contest(contest_id, rules_, 1), view, names, log, writes="", epoch="e1")
+        assert await boards.load(Contest(contest_id, rules_, 1), view, names, log, state="", epoch="e1")
 
 
 def _tries(rng: random.Random, strength: int, number: int) -> list[Verdict]:

@@ -472,7 +472,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         breaks="a judge that dies keeps its lease for half a minute",
         by=("I9",),
         says="^recovery",
-        patch=(Replace("actors/judge/lease.py", "TTL_S = 9.0 ", "TTL_S = 30.0 "),),
+        patch=(Replace("actors/judge/lease.py", "TTL_S = 7.0 ", "TTL_S = 30.0 "),),
         caught_by=17,
     ),
     Mutation(
@@ -493,7 +493,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         name="rebuilt_over_a_write",
         breaks="a rebuild replaces the board without looking whether somebody wrote to it since the log was read",
         by=("I4", "I5"),
-        patch=(Replace(LOAD, "if writes ~= ARGV[1] or not is_whole then", "if not is_whole then"),),
+        patch=(Replace(LOAD, "if state ~= ARGV[1] or not is_whole then", "if not is_whole then"),),
         caught_by=8,
     ),
 )
