@@ -90,7 +90,7 @@ REGRESSIONS: tuple[Regression, ...] = (
     ),
     Regression(
         name="a_board_folded_before_a_loss_replaces_one_made_after_it",
-        wrong="A slow rebuild saw no board before and after it, and put an old fold in place: meanwhile the board had been made, written to and lost with all of Redis.",
+        wrong="A slow rebuild saw no board before and after, and put an old fold in place: meanwhile there was one, with later verdicts, and Redis lost it.",
         broke="I4",
         seed=61728,
     ),
