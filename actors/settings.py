@@ -34,7 +34,11 @@ class Settings(BaseSettings):
         description="address and port of the web server; without the gateway role, of health and metrics",
     )
     data: Path = Field(Path(".codewarz"), description="folder for the database, the secret and the control socket")
-    node: str = Field("", max_length=64, description="name of this process in a cluster; empty: host and process id")
+    node: str = Field(
+        "",
+        max_length=64,
+        description="name of this process in a cluster, of no other one at the same time; empty: host and process id",
+    )
     database: str = Field(
         "",
         description="database URL, sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME; empty: sqlite in the data folder",
