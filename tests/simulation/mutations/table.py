@@ -133,14 +133,14 @@ MUTATIONS: tuple[Mutation, ...] = (
                 "                    await self.broker.publish(Topic.SUBMISSION, BrokerMessage(body=msgspec.json.encode(early), message_id=desk.new_id()))\n",
             ),
         ),
-        caught_by=63,
+        caught_by=8,
     ),
     Mutation(
         name="claim_for_ever",
         breaks="what a relay has claimed and not published when it dies is hidden from the others for hours",
         by=("I2", "I9"),
         patch=(Replace(OUTBOX, "CLAIM_MS = 8_000 ", "CLAIM_MS = 30_000_000 "),),
-        caught_by=2,
+        caught_by=5,
     ),
     Mutation(
         name="plain_setnx",
@@ -162,14 +162,14 @@ MUTATIONS: tuple[Mutation, ...] = (
         patch=(
             Replace(SUBMISSIONS, '        " AND fencing = $6 RETURNING *",\n', '        " AND $6 = $6 RETURNING *",\n'),
         ),
-        caught_by=7,
+        caught_by=0,
     ),
     Mutation(
         name="same_fencing_for_all",
         breaks="every judge of an attempt gets the same fencing number",
         by=("I3",),
         patch=(Replace(SUBMISSIONS, "SET fencing = fencing + 1 WHERE id = $1", "SET fencing = 1 WHERE id = $1"),),
-        caught_by=5,
+        caught_by=8,
     ),
     Mutation(
         name="no_compare_and_set",
@@ -187,7 +187,7 @@ MUTATIONS: tuple[Mutation, ...] = (
                 "        [\n            (\n                request.submission_id,\n",
             ),
         ),
-        caught_by=7,
+        caught_by=0,
     ),
     Mutation(
         name="idempotency_key_ignored",
@@ -208,7 +208,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         breaks="the sweeper never looks for lost submissions",
         by=("I1", "I9"),
         patch=(Replace(SWEEPER, '            await self._attempt("submissions", self._sweep_waiting)\n', ""),),
-        caught_by=5,
+        caught_by=8,
     ),
     Mutation(
         name="dead_letter_dropped",
@@ -218,7 +218,7 @@ MUTATIONS: tuple[Mutation, ...] = (
             Replace(OUTBOX, '    dead_letter_queue="submission.dlq",\n', "    dead_letter_queue=None,\n"),
             Replace(OUTBOX, 'dead_letter_queue="verdict.dlq", ', ""),
         ),
-        caught_by=16,
+        caught_by=5,
     ),
     Mutation(
         name="score_overwritten",
@@ -239,7 +239,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         breaks="a board that was lost and rebuilt begins with version 1",
         by=("I5",),
         patch=(Replace(LOAD, ", tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000))", ", 1)"),),
-        caught_by=5,
+        caught_by=8,
     ),
     Mutation(
         name="news_outside_the_script",
@@ -252,21 +252,21 @@ MUTATIONS: tuple[Mutation, ...] = (
                 "  redis.call('PUBLISH', 'leaderboard:nobody',",
             ),
         ),
-        caught_by=0,
+        caught_by=1,
     ),
     Mutation(
         name="update_dropped",
         breaks="a client whose queue is full loses an event and is not told",
         by=("I5",),
         patch=(Replace(TOPICS, "            self.reset(TOO_SLOW)\n", ""),),
-        caught_by=9,
+        caught_by=63,
     ),
     Mutation(
         name="last_event_id_ignored",
         breaks="a browser that comes back is not sent what it missed",
         by=("I5",),
         patch=(Replace(SOURCES, 'return b"".join(frame.data for frame in missed) or HEARTBEAT', "return HEARTBEAT"),),
-        caught_by=14,
+        caught_by=13,
     ),
     Mutation(
         name="last_event_id_unread",
@@ -286,7 +286,7 @@ MUTATIONS: tuple[Mutation, ...] = (
             Replace(HUB, "                if topic.is_waiting_in_vain:\n", "                if False:\n"),
             Replace(HUB, '                    nursery.start_soon(self._check_boards, name="sse check")\n', ""),
         ),
-        caught_by=13,
+        caught_by=5,
     ),
     Mutation(
         name="pool_unbounded",
@@ -313,7 +313,7 @@ MUTATIONS: tuple[Mutation, ...] = (
                 "        with trio.CancelScope(shield=True):\n            return await _again_until(\n                SANDBOX_PATIENCE_S, lambda: self.judging.judge(work, blob, _Reporter(self.redis, work))\n            )\n",
             ),
         ),
-        caught_by=5,
+        caught_by=10,
     ),
     Mutation(
         name="old_incarnation_alive",
@@ -393,7 +393,7 @@ MUTATIONS: tuple[Mutation, ...] = (
                 '            from contracts.errors import CodeWarzError\n            raise CodeWarzError("no room") from error\n',
             ),
         ),
-        caught_by=5,
+        caught_by=8,
     ),
     Mutation(
         name="queue_is_a_stack",
@@ -465,7 +465,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         by=("I9",),
         says="^recovery",
         patch=(Replace(OUTBOX, "CLAIM_MS = 8_000 ", "CLAIM_MS = 30_000 "),),
-        caught_by=10,
+        caught_by=9,
     ),
     Mutation(
         name="lease_of_half_a_minute",
@@ -473,7 +473,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         by=("I9",),
         says="^recovery",
         patch=(Replace("actors/judge/lease.py", "TTL_S = 7.0 ", "TTL_S = 30.0 "),),
-        caught_by=17,
+        caught_by=6,
     ),
     Mutation(
         name="early_events_passed_on",
@@ -487,7 +487,7 @@ MUTATIONS: tuple[Mutation, ...] = (
                 "        elif self.epoch is None:\n            self._hold(change)\n        elif change.version > self.last:\n",
             ),
         ),
-        caught_by=9,
+        caught_by=3,
     ),
     Mutation(
         name="rebuilt_over_a_write",
