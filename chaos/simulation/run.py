@@ -23,6 +23,7 @@ from chaos.simulation.front import ConnectionFailed
 from chaos.simulation.machine import SimulatedCrash
 from chaos.simulation.nemesis import Nemesis
 from chaos.simulation.recovery import Recovery
+from chaos.simulation.sometimes import RARE_POINTS
 from chaos.simulation.whereabouts import has_dead_events, not_running, out_of_turn, stuck, unfair
 from chaos.simulation.workload import CONTEST, Workload
 from chaos.simulation.world import World, here
@@ -53,6 +54,7 @@ MOST_S = 900.0
 LOOK_S = 0.5
 MAY_ERR = (Fault.PROCESS_CRASH, Fault.ACTOR_CRASH, Fault.BUGGIFY, Fault.SANDBOX_DEATH)
 BUGGIFIED = 0.02
+BUGGIFIED_RARE = 0.5  # at a point that is hardly passed
 # A large board takes its time to fold, which is no fault: verdicts go on to come in meanwhile, by both ways.
 LARGE_BOARDS = 0.4  # of the runs
 LARGE_FOLDS = 2  # in each of them, after the healing: both views once, and not each time that a rebuild begins again
@@ -136,6 +138,8 @@ class _Points:
 
     def _rate(self, name: str) -> float:
         """Return how often something happens at a point: some are favoured in some runs, or those that are passed once would hardly be struck."""
+        if name in RARE_POINTS:
+            return BUGGIFIED_RARE
         if name not in self._rates:
             self._rates[name] = FAVOURED if self._favour.random() < FAVOUR else BUGGIFIED
         return self._rates[name]

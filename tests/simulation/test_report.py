@@ -91,6 +91,13 @@ def test_what_is_rare_must_be_seen_in_a_very_large_batch_only() -> None:
     assert set(sometimes.never_fired(usual, [], sometimes.SEEDS_ENOUGH_FOR_RARE)) == set(sometimes.RARE)
 
 
+def test_a_point_that_is_hardly_passed_is_rare() -> None:
+    (point,) = sometimes.RARE_POINTS
+    assert point in (ROOT / "actors/sweeper.py").read_text(), "there is no such point any more"
+    assert f"at {point}" not in sometimes.required([point], sometimes.SEEDS_ENOUGH)
+    assert f"at {point}" in sometimes.required([point], sometimes.SEEDS_ENOUGH_FOR_RARE)
+
+
 def test_a_small_batch_or_one_that_was_interrupted_need_not_have_seen_anything() -> None:
     assert make_report("", _tally(sometimes.SEEDS_ENOUGH - 1), is_complete=True).violations == []
     assert make_report("", _tally(sometimes.SEEDS_ENOUGH), is_complete=False).violations == []
