@@ -191,6 +191,7 @@ async def test_what_is_put_together_can_be_run_in_every_way(
     boards = Boards(redis, clock)
     sweeper = Sweeper(recorder, MemoryBroker(), redis, rpc, boards, Log(recorder), clock, rng, NoMeter())
     await sweeper.clean()
+    await sweeper.sweep_everything()
     nobody: Any = None
     neighbours = Neighbours(recorder, nobody, MemoryBroker(), nobody, nobody, nobody, nobody, clock, rng)
     operations = QueueOperations(neighbours)

@@ -373,8 +373,12 @@ def test_the_boards_scripts_reply_alike(server: BlockingClient, steps: list[Any]
             "9,1,2000,WA,0",
         ]
         await both("board_stage", staged, [60_000, 1, *rows])
-        load: list[RedisValue] = ["", "e", rules, 1000, 60_000_000, 50_000_000, 1, 1, 1]
-        names = [*VIEW, *staged]
+        for word in ("none yet", "asked again"):
+            await both("board_state", ["meta", "beginning"], [word, 60_000])
+        load: list[RedisValue] = ["none yet", "e", rules, 1000, 60_000_000, 50_000_000, 1, 1, 1]
+        names = [*VIEW, *staged, "beginning"]
+        await both("board_load", names, ["asked again", *load[1:]])  # it is another one by now
+        await both("board_stage", staged, [60_000, 1, *rows])
         await both("board_load", names, [*load[:-1], 2])  # not all of it is there
         await both("board_stage", staged, [60_000, 1, *rows])
         first = await memory.script(LUA["board_load"], names, load)
@@ -382,6 +386,7 @@ def test_the_boards_scripts_reply_alike(server: BlockingClient, steps: list[Any]
         done, version = server.call("EVAL", LUA["board_load"], len(names), *names, *load)
         assert done == 1
         assert version > FixedWall().now_ms() // 2
+        await both("board_state", ["meta", "beginning"], ["made by now", 60_000])
         await memory.call("HSET", "meta", "version", 7)
         server.call("HSET", "meta", "version", 7)
         for user, entries in steps:
