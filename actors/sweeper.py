@@ -1,7 +1,7 @@
 """The sweeper: what the fast ways lost, it finds again. Everything here is idempotent, so sweeping too much does no harm.
 
-- A submission without a verdict and without a lease, while nothing waits in the queue or later ones have overtaken it, has lost its message: it is published
-  again.
+- A submission without a verdict, which the outbox has not and no judge has a lease for, while nothing waits in the queue or later ones have overtaken it, has
+  lost its message: it is published again.
 - One that was handed to judges STARTS_MOST times has killed them all: it gets a judge error.
 - A board that differs from the fold of the verdict log, twice in a row, is rebuilt.
 - What has served its time (sent outbox rows, used-up refresh tokens, old idempotency keys) is deleted, in batches.
@@ -93,37 +93,56 @@ class Sweeper:
 
     async def sweep_everything(self) -> int:
         """Publish again whatever is with nobody, however short it has waited; return how many that were."""
-        return await self._sweep(dict.fromkeys(PRIORITIES, self.clock.now_ms()))
+        return await self._sweep(self.clock.now_ms(), may_queue=False)
 
     async def sweep_submissions(self) -> int:
         """Publish again what has waited longer than STALE_MS and is with nobody; return how many that were."""
-        before_ms = dict.fromkeys(PRIORITIES, self.clock.now_ms() - STALE_MS)
-        if not await self._page(before_ms, "", 1):
-            return 0
-        if (await self.broker.depth(SUBMISSION_QUEUE.name)).ready > 0:
-            # Others may well be waiting in the queue.
-            overtaken_ms = await self._overtaken()
-            before_ms = {priority: min(before_ms[priority], overtaken_ms[priority]) for priority in PRIORITIES}
-        return await self._sweep(before_ms)
+        return await self._sweep(self.clock.now_ms() - STALE_MS, may_queue=True)
 
-    async def _sweep(self, before_ms: Mapping[int, int]) -> int:
-        """Look at all without a verdict that were queued up to ``before_ms``, by priority: page by page, or what judges have would hide what is lost."""
-        published, after = 0, ""
-        while rows := await self._page(before_ms, after, BATCH_MOST):
+    async def _sweep(self, before_ms: int, *, may_queue: bool) -> int:
+        """Look at all without a verdict that were queued up to ``before_ms``: page by page, or what judges have would hide what is lost.
+
+        Whether anything waits in the queue is asked after the outbox was: what the outbox gave to the broker before then counts as waiting there.
+        """
+        limits_ms = dict.fromkeys(PRIORITIES, before_ms)
+        published, after = 0, (0, "")
+        while rows := await self._page(limits_ms, after):
+            after = (rows[-1]["queued_at_ms"], rows[-1]["id"])
+            rows = await self._sent(rows)
+            if rows and may_queue and (await self.broker.depth(SUBMISSION_QUEUE.name)).ready > 0:
+                may_queue = False
+                overtaken_ms = await self._overtaken()
+                limits_ms = {each: min(before_ms, overtaken_ms[each]) for each in PRIORITIES}
+                rows = [row for row in rows if row["queued_at_ms"] <= limits_ms[row["priority"]]]
             published += await self._find_lost(rows)
-            after = rows[-1]["id"]
         return published
 
-    async def _page(self, before_ms: Mapping[int, int], after: str, most: int) -> list[Row]:
+    async def _page(self, limits_ms: Mapping[int, int], after: tuple[int, str]) -> list[Row]:
+        """Read the next BATCH_MOST, oldest first."""
         queued = " OR ".join(
-            f"priority = {priority} AND queued_at_ms <= ${number}" for number, priority in enumerate(PRIORITIES, 3)
+            f"priority = {priority} AND queued_at_ms <= ${number}" for number, priority in enumerate(PRIORITIES, 5)
         )
         return await self.database.fetch(
-            f"SELECT {_COLUMNS} FROM submissions WHERE verdict IS NULL AND id > $1 AND ({queued}) ORDER BY id LIMIT $2",  # noqa: S608 - constants
-            after,
-            most,
-            *(before_ms[priority] for priority in PRIORITIES),
+            f"SELECT {_COLUMNS} FROM submissions WHERE verdict IS NULL AND queued_at_ms <= $1 AND (queued_at_ms, id) > ($2, $3) AND ({queued})"  # noqa: S608 - constants
+            " ORDER BY queued_at_ms, id LIMIT $4",
+            max(limits_ms.values()),
+            *after,
+            BATCH_MOST,
+            *(limits_ms[priority] for priority in PRIORITIES),
         )
+
+    async def _sent(self, rows: list[Row]) -> list[Row]:
+        """Return those that the outbox has no more: what it still has is not lost, and would be there once more with every sweep.
+
+        A statement of its own: joined, PostgreSQL would compare each with each when its statistics are from before a rush.
+        """
+        ids = [row["id"] for row in rows] + [None] * (BATCH_MOST - len(rows))  # the same text each time
+        asked = await self.database.fetch(
+            f"SELECT submission_id FROM outbox_messages WHERE sent_at_ms IS NULL AND parked_at_ms IS NULL AND submission_id IN ({_numbers(len(ids))})",  # noqa: S608 - constants
+            *ids,
+        )
+        unsent = {row["submission_id"] for row in asked}
+        return [row for row in rows if row["id"] not in unsent]
 
     async def _overtaken(self) -> dict[int, int]:
         """Return, by priority, up to when something must have been queued to be with judges by now: in a long rush the queue is never empty, and still nothing
@@ -170,10 +189,11 @@ class Sweeper:
             desk = Desk(tx, now_ms, self.rng)
             for row in rows:
                 waiting = await tx.execute(
-                    "UPDATE submissions SET queued_at_ms = $1 WHERE id = $2 AND attempt = $3 AND verdict IS NULL",
+                    "UPDATE submissions SET queued_at_ms = $1 WHERE id = $2 AND attempt = $3 AND verdict IS NULL AND queued_at_ms = $4",
                     now_ms,
                     row["id"],
                     row["attempt"],
+                    row["queued_at_ms"],  # changed when another core's sweeper was here first
                 )
                 if waiting:
                     asked = JudgeRequested(submission_id=row["id"], attempt=row["attempt"])
@@ -228,3 +248,7 @@ class Sweeper:
             delete = f"DELETE FROM {table} WHERE {key} IN (SELECT {columns} FROM {table} WHERE {condition} LIMIT {BATCH_MOST})"  # noqa: S608 - constants
             while await self.database.execute(delete, before_ms) == BATCH_MOST:
                 await trio.lowlevel.checkpoint()
+
+
+def _numbers(many: int) -> str:
+    return ", ".join(f"${number}" for number in range(1, many + 1))

@@ -39,12 +39,12 @@ class Desk:
     async def _post(self, topic: Topic, posts: Sequence[tuple[JudgeRequested | BoardEvent, int, str]]) -> None:
         for start in range(0, len(posts), POSTS_AT_ONCE):
             rows = [
-                (self.new_id(), topic, priority, msgspec.json.encode(body), correlation_id, self.now_ms)
+                (self.new_id(), topic, priority, msgspec.json.encode(body), correlation_id, self.now_ms, _judged(body))
                 for body, priority, correlation_id in posts[start : start + POSTS_AT_ONCE]
             ]
             self.tx.later(
                 "INSERT INTO outbox_messages (id, topic, priority, body, correlation_id, traceparent, created_at_ms, available_at_ms, attempts,"
-                " last_error) VALUES ($1, $2, $3, $4, $5, '', $6, $6, 0, '')",
+                " last_error, submission_id) VALUES ($1, $2, $3, $4, $5, '', $6, $6, 0, '', $7)",
                 rows,
             )
             if len(posts) > POSTS_AT_ONCE:
@@ -61,3 +61,8 @@ class Desk:
             subject,
             detail,
         )
+
+
+def _judged(body: JudgeRequested | BoardEvent) -> str | None:
+    """Return which submission is to be judged, by which the sweeper finds the request in the outbox."""
+    return body.submission_id if isinstance(body, JudgeRequested) else None

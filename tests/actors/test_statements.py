@@ -28,17 +28,18 @@ from actors.gateway.identity import Caller
 from actors.gateway.submission_queries import SubmissionsQuery
 from actors.projector import Log
 from actors.queue_operations import QueueOperations
-from actors.sweeper import Sweeper
+from actors.sweeper import PRIORITIES, Sweeper
 from actors.system import Neighbours
 from chaos.engines import Postgres
 from contracts.errors import NotFound
 from contracts.messages import Role
-from contracts.ports import Database, Row, Sql, Transaction
+from contracts.ports import Database, Row, Rpc, Sql, Transaction
 from edge.aio import AsyncioLoop
 from edge.memory_broker import MemoryBroker
 from edge.memory_redis import MemoryRedis
 from edge.rpc import LocalRpc
-from tests.actors.scenes import submission
+from tests.actors import scenes
+from tests.actors.scenes import HOUR_MS, submission
 from tests.conftest import Clock, NoMeter
 
 METHODS = {"fetch", "fetch_one", "execute", "execute_many", "later"}
@@ -192,6 +193,7 @@ async def test_what_is_put_together_can_be_run_in_every_way(
     sweeper = Sweeper(recorder, MemoryBroker(), redis, rpc, boards, Log(recorder), clock, rng, NoMeter())
     await sweeper.clean()
     await sweeper.sweep_everything()
+    await sweeper._sent([{"id": "s"}])
     nobody: Any = None
     neighbours = Neighbours(recorder, nobody, MemoryBroker(), nobody, nobody, nobody, nobody, clock, rng)
     operations = QueueOperations(neighbours)
@@ -204,3 +206,34 @@ async def test_what_is_put_together_can_be_run_in_every_way(
     desk = Desk(cast("Transaction", recorder), 5, rng)
     await accepting._enter(desk, [submission(1), submission(2)])
     assert [str(site) for site in DYNAMIC if not recorder.has_seen(site)] == []
+
+
+@pytest.mark.parametrize("waiting_now", [0, 300, 20_000])
+async def test_a_look_reads_what_waits_and_not_the_history(
+    core: Rpc, database: Database, clock: Clock, rng: random.Random, waiting_now: int
+) -> None:
+    """By the plan, on a table whose statistics know how much has its verdict: the newest rows are those that wait."""
+    await scenes.running_contest(core, clock)
+    await core.call("core", submission(1), timeout=1)
+    await database.execute(
+        "INSERT INTO submissions (id, kind, user_id, contest_id, problem_id, problem_version, language, source, priority, attempt, verdict, score, fencing,"
+        " submitted_at_ms, queued_at_ms, correlation_id) SELECT to_char(n, '000000'), kind, user_id, contest_id, problem_id, problem_version, language, source,"
+        " priority, attempt, CASE WHEN n <= 60000 THEN 'AC' END, 0, 0, submitted_at_ms, queued_at_ms + n, 'c' FROM submissions, generate_series(1, $1::int) n",
+        60_000 + waiting_now,
+    )
+    await database.execute("DELETE FROM submissions WHERE id = 's1'")
+    await database.fetch("ANALYZE submissions")
+    plans: list[str] = []
+
+    class Explaining:
+        async def fetch(self, sql: str, *parameters: Sql) -> list[Row]:
+            plans.extend(row["QUERY PLAN"] for row in await database.fetch(f"EXPLAIN ANALYZE {sql}", *parameters))
+            return []
+
+    explaining = cast("Database", Explaining())
+    redis, broker = MemoryRedis(clock), MemoryBroker()
+    sweeper = Sweeper(explaining, broker, redis, core, Boards(redis, clock), Log(database), clock, rng, NoMeter())
+    await sweeper._page(dict.fromkeys(PRIORITIES, clock.now_ms() + HOUR_MS), (clock.now_ms(), ""))
+    plan = "\n".join(plans)
+    assert "Index Scan using submissions_waiting" in plan
+    assert "Rows Removed by Filter" not in plan

@@ -11,9 +11,9 @@ from actors.core.desk import Desk
 from actors.judge.lease import lease_key
 from actors.outbox import QUEUES
 from actors.projector import Log
-from actors.sweeper import BATCH_MOST, KEEP_KEYS_MS, KEEP_SENT_MS, STALE_MS, Sweeper
+from actors.sweeper import BATCH_MOST, KEEP_KEYS_MS, KEEP_SENT_MS, PRIORITIES, STALE_MS, Sweeper
 from contracts.errors import EdgeLost
-from contracts.messages import GetWork, JudgeRequested, OpenSession
+from contracts.messages import GetWork, JudgeRequested, OpenSession, Priority
 from contracts.ports import Database, Meter, QueueDepth, Rpc
 from edge.memory_broker import MemoryBroker
 from edge.memory_redis import MemoryRedis
@@ -87,12 +87,81 @@ async def test_what_judges_have_hides_nothing_that_is_lost(
     assert await many(database, "outbox_messages WHERE topic = 'submission'") == 4
 
 
+class Filling(MemoryBroker):
+    """A queue in which something waits from the second look on."""
+
+    looks = 0
+
+    async def depth(self, queue: str) -> QueueDepth:
+        self.looks += 1
+        return QueueDepth(ready=self.looks - 1, unacked=0)
+
+
+async def test_what_reaches_the_queue_during_a_sweep_is_not_lost(
+    sweeper: Sweeper, core: Rpc, database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors.sweeper.BATCH_MOST", 2)
+    await scenes.running_contest(core, clock)
+    await waiting(core, database, 7)
+    sweeper.broker = Filling()
+    clock.at_ms += STALE_MS
+    assert await sweeper.sweep_submissions() == 2
+
+
+async def test_in_a_long_rush_later_ones_of_the_same_priority_show_what_is_lost(
+    sweeper: Sweeper, core: Rpc, database: Database, clock: Clock, redis: MemoryRedis
+) -> None:
+    await scenes.running_contest(core, clock)
+    await waiting(core, database, 4)
+    await database.execute("UPDATE submissions SET priority = $1 WHERE id IN ('s1', 's2')", Priority.REJUDGE)
+    sweeper.broker = Filling()
+    await sweeper.broker.depth("")
+    clock.at_ms += 3 * STALE_MS
+    await database.execute("UPDATE submissions SET queued_at_ms = $1, fencing = 1 WHERE id = 's4'", clock.now_ms())
+    await redis.call("SET", lease_key("s4", 1), "a judge", "PX", 9_000)
+    assert await sweeper.sweep_submissions() == 1
+    published = await database.fetch("SELECT submission_id FROM outbox_messages")
+    assert [row["submission_id"] for row in published] == ["s3"]  # rejudging may wait for a contest as long as it likes
+
+
+async def test_what_the_outbox_still_has_is_not_published_again_however_long_the_broker_takes_nothing(
+    sweeper: Sweeper, core: Rpc, database: Database, clock: Clock
+) -> None:
+    await sweeper.broker.declare(QUEUES)
+    await scenes.running_contest(core, clock)
+    await waiting(core, database, 20)
+    clock.at_ms += STALE_MS
+    assert await sweeper.sweep_submissions() == 20  # the broker had lost them
+    for _ in range(4):
+        clock.at_ms += STALE_MS
+        assert await sweeper.sweep_submissions() == 0
+    assert await sweeper.sweep_everything() == 0
+    await database.execute("UPDATE outbox_messages SET parked_at_ms = 1 WHERE submission_id = 's1'")
+    await database.execute("UPDATE outbox_messages SET sent_at_ms = 1 WHERE submission_id = 's2'")
+    assert await sweeper.sweep_submissions() == 2  # those two it will not send any more
+
+
+async def test_sweepers_of_two_cores_that_saw_the_same_publish_it_once(
+    sweeper: Sweeper, core: Rpc, database: Database, clock: Clock
+) -> None:
+    await sweeper.broker.declare(QUEUES)
+    await scenes.running_contest(core, clock)
+    await waiting(core, database, 3)
+    clock.at_ms += STALE_MS
+    seen = await sweeper._page(dict.fromkeys(PRIORITIES, clock.now_ms()), (0, ""))
+    assert len(seen) == 3
+    for _ in range(2):
+        await sweeper._find_lost(seen)
+    assert await many(database, "outbox_messages") == 3
+
+
 async def test_the_judge_error_of_last_resort_loses_against_who_fetched_the_attempt_meanwhile(
     sweeper: Sweeper, core: Rpc, database: Database, clock: Clock
 ) -> None:
     await sweeper.broker.declare(QUEUES)
     await scenes.running_contest(core, clock)
     await core.call("core", submission(1), timeout=1)
+    await database.execute("DELETE FROM outbox_messages")  # judges had it eight times
     await database.execute("UPDATE submissions SET fencing = 8")
     seen = await database.fetch("SELECT * FROM submissions")
     await core.call("core", GetWork(submission_id="s1", attempt=1), timeout=1)

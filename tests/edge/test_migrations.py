@@ -108,7 +108,7 @@ async def test_the_house_itself_can_be_built(database: Database, wall: FixedWall
     assert len(load_migrations(folder, "postgres")) == len(load_migrations(folder, "sqlite")) == len(applied)
     async with database.listen("outbox") as wakeups:
         await database.execute(
-            "INSERT INTO outbox_messages VALUES ('a', 'verdict', 0, $1, '', '', 1, 1, 0, '', NULL, NULL)", b"{}"
+            "INSERT INTO outbox_messages VALUES ('a', 'verdict', 0, $1, '', '', 1, 1, 0, '', NULL, NULL, NULL)", b"{}"
         )
         with trio.fail_after(1):
             await wakeups.wait()

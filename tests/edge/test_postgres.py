@@ -356,7 +356,7 @@ async def test_two_relays_at_once_claim_each_row_once_and_wait_for_nobody(
 ) -> None:
     await migrate(database, load_migrations(SQL, "postgres"), wall)
     await database.execute_many(
-        "INSERT INTO outbox_messages VALUES ($1, 'submission', 0, '', '', '', 1, 1, 0, '', NULL, NULL)",
+        "INSERT INTO outbox_messages VALUES ($1, 'submission', 0, '', '', '', 1, 1, 0, '', NULL, NULL, NULL)",
         [(f"m{number:03}",) for number in range(200)],
     )
     claimed: list[str] = []
@@ -728,7 +728,7 @@ async def test_one_notification_for_a_statement_whatever_it_inserts(
     assert row == {"many": 1}  # per statement, not per row
     async with database.listen("outbox") as wakeups:
         await database.execute_many(
-            "INSERT INTO outbox_messages VALUES ($1, 'submission', 0, '', '', '', 1, 1, 0, '', NULL, NULL)",
+            "INSERT INTO outbox_messages VALUES ($1, 'submission', 0, '', '', '', 1, 1, 0, '', NULL, NULL, NULL)",
             [(f"m{number}",) for number in range(50)],
         )
         with trio.fail_after(5):
