@@ -137,8 +137,8 @@ async def open_house(settings: Settings, tell: Callable[[str], None], roles: fro
         sandboxes=None if edges.judging is None else edges.judging.run,
         web=(*around, Actor("http", serve, grace_s=HTTP_GRACE_S)),
         tell=tell,
-        # Judges own leases by this name: a new process must not be taken for the one before it, which may still live somewhere.
-        node=f"{_name(settings)}.{rng.getrandbits(32):08x}",
+        # Judges own leases by this name. Only one that was given is of one process at a time: another container may have the same host and number.
+        node=settings.node or f"{_name(settings)}.{rng.getrandbits(32):08x}",
         roles=roles,
         presence=Presence(edges.neighbours.redis, clock, look).run if not settings.is_embedded("redis") else None,
     )

@@ -137,7 +137,8 @@ def build(
     roles: frozenset[Role] = EVERY_ROLE,
     presence: Run | None = None,
 ) -> Supervisor:
-    """Describe the whole tree for one process; ``node`` tells its judges from those of others. Nothing runs yet.
+    """Describe the whole tree for one process; ``node`` tells its judges from those of others: a later start under the same name
+    takes over what an earlier one held. Nothing runs yet.
 
     ``sandboxes`` keeps the sandboxes of a judge. ``web`` are the actors of the gateway, or what answers for health and metrics in a process without one.
     ``presence`` tells the rest of a cluster of this process.
@@ -231,8 +232,9 @@ def _leaderboard(with_: Neighbours, mailboxes: Mailboxes) -> Supervisor:
 
 
 def _judge(settings: Settings, with_: Neighbours, mailboxes: Mailboxes, sandboxes: Run, node: str) -> Supervisor:
-    # A node's name is its own, so what an earlier start of it has left behind is nobody's (lease_acquire.lua).
-    owner = f"{node.replace('/', '-')}/{make_id(with_.clock.now_ms(), with_.rng)[-8:]}/"
+    # What an earlier start of the same node has left behind is nobody's (lease_acquire.lua): starts sort by their time.
+    start = make_id(with_.clock.now_ms(), with_.rng)[:14]
+    owner = f"{node.replace('/', '-')}/{start}/"
     worker = Worker(owner, with_.redis, with_.rpc, with_.judging, with_.meter, ProblemCache())
     intake = Intake(
         node,

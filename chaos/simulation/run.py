@@ -12,7 +12,6 @@ import trio
 from actors.boards import Boards, BoardView
 from actors.outbox import QUEUES
 from actors.projector import Log
-from actors.sweeper import BOARDS_EVERY, PERIOD_S
 from actors.system import Role
 from chaos.invariants import Violation, boards_are_the_fold, outbox_published, streams_are_current, submissions_judged
 from chaos.simulation import buggify, knobs
@@ -34,7 +33,7 @@ from supervisor.errors import SupervisorError
 FOLDED_S = 3.0
 SHOWN_S = 30.0
 # The same where an event of a board lies among the dead letters, because it crashed its projector again and again: the sweeper rebuilds what differs twice.
-SWEPT_S = 2 * BOARDS_EVERY * PERIOD_S + 10.0
+SWEPT_S = 70.0
 # So long after the healing nobody is left who waits for a dead connection, and what is new goes the fast way.
 CALM_S = 15.0
 PROBE_S = 8.0  # from a submission to its verdict, in calm: below the sweeper's patience

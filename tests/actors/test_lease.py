@@ -35,14 +35,14 @@ async def test_a_dead_owner_keeps_it_no_longer_than_its_time_to_live(
 
 
 async def test_what_an_earlier_start_of_the_same_node_held_is_free(redis: MemoryRedis) -> None:
-    lease = await acquire(redis, "s1", 1, "judge-1/first/worker")
-    for other in ("judge-2/second/worker", "judge-1/first/other", "judge-1", "judge-1/"):
+    lease = await acquire(redis, "s1", 1, "judge-1/01M2/worker")
+    for other in ("judge-2/01M3/worker", "judge-1/01M2/other", "judge-1/01M1/worker", "judge-1", "judge-1/"):
         with pytest.raises(LeaseHeld):
             await acquire(redis, "s1", 1, other)
-    await acquire(redis, "s1", 1, "judge-1/second/worker")
+    await acquire(redis, "s1", 1, "judge-1/01M3/worker")
     assert not await lease.renew()  # should it live after all, its work is no longer wanted
     with pytest.raises(LeaseHeld):
-        await acquire(redis, "s1", 1, "judge-1/second/other")
+        await acquire(redis, "s1", 1, "judge-1/01M3/other")
 
 
 class Mute(MemoryRedis):
