@@ -78,10 +78,10 @@ class Scene:
             yield
             nursery.cancel_scope.cancel()
 
-    async def request(self, *submissions: str) -> None:
+    async def request(self, *submissions: str, attempt: int = 1) -> None:
         """Publish a request for each, under identifiers of their own."""
         for number, submission in enumerate(submissions):
-            body = msgspec.json.encode(JudgeRequested(submission_id=submission, attempt=1))
+            body = msgspec.json.encode(JudgeRequested(submission_id=submission, attempt=attempt))
             await self.broker.publish(
                 SUBMISSION_QUEUE.routing_key, BrokerMessage(body=body, message_id=f"{submission}-{number}")
             )
@@ -120,6 +120,16 @@ async def test_copies_of_one_request_take_one_place(scene: Scene, autojump_clock
         await trio.sleep(2)
         assert scene.workers.asked == ["held", "other", "held"]
         assert await scene.depth() == (0, 0)
+
+
+async def test_a_rejudging_is_no_copy_of_the_attempt_before_it(scene: Scene, autojump_clock: trio.abc.Clock) -> None:
+    scene.workers.outcomes["s"] = []
+    await scene.request("s", attempt=1)
+    await scene.request("s", attempt=2)
+    async with scene.intake():
+        await trio.sleep(0.1)
+        assert scene.workers.asked == ["s", "s"]
+        assert await scene.depth() == (0, 2)
 
 
 async def test_a_request_outlives_the_intake_that_answered_its_copies(
