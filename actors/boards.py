@@ -133,8 +133,8 @@ class Boards:
     async def apply(self, contest_id: str, user_id: str, entries: Sequence[Entry], *, username: str = "") -> bool:
         """Merge lines of the verdict log into a contestant's row and publish what changed.
 
-        Any order, any number of times, same board. With ``username`` the row is made where it is missing, and no fold that is under way goes without it; without,
-        UnknownParticipantError.
+        Any order, any number of times, same board. With ``username`` the row is made where it is missing, and a fold that is under way is refused, for it may
+        be without them; without it, UnknownParticipantError.
         Returns False when the board is not there (build it: the log has these lines already).
         """
         statuses = await self._redis.script(lua("board_apply"), *_application(contest_id, user_id, entries, username))

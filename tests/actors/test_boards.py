@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -120,7 +120,7 @@ async def test_a_load_that_raced_with_a_change_is_refused(redis: Redis, clock: C
     assert not [key for key in await redis.call("KEYS", "board:*") if b":e" in key]  # nothing of it is left
 
 
-async def _until_the_end(events: AsyncIterator[tuple[str, bytes]]) -> AsyncIterator[tuple[str, bytes]]:
+async def _until_the_end(events: AsyncIterable[tuple[str, bytes]]) -> AsyncIterator[tuple[str, bytes]]:
     async for channel, payload in events:
         if payload == b"end":
             return
@@ -192,7 +192,9 @@ async def copied(redis: Redis) -> list[list[RedisValue]]:
                 commands.append(["HSET", key, *await redis.call("HGETALL", key)])
             case b"zset":
                 members = await redis.call("ZRANGE", key, 0, -1, "WITHSCORES")
-                commands.append(["ZADD", key, *(word for pair in zip(members[1::2], members[::2]) for word in pair)])
+                commands.append(
+                    ["ZADD", key, *(word for pair in zip(members[1::2], members[::2], strict=True) for word in pair)]
+                )
             case _:
                 commands.append(["SET", key, await redis.call("GET", key)])
     return commands
