@@ -133,7 +133,8 @@ class Boards:
     async def apply(self, contest_id: str, user_id: str, entries: Sequence[Entry], *, username: str = "") -> bool:
         """Merge lines of the verdict log into a contestant's row and publish what changed.
 
-        Any order, any number of times, same board. With ``username`` the row is made where it is missing; without, UnknownParticipantError.
+        Any order, any number of times, same board. With ``username`` the row is made where it is missing, and a fold that is under way is refused, for it may
+        be without them; without it, UnknownParticipantError.
         Returns False when the board is not there (build it: the log has these lines already).
         """
         statuses = await self._redis.script(lua("board_apply"), *_application(contest_id, user_id, entries, username))
@@ -152,14 +153,15 @@ class Boards:
         ]
 
     async def remove(self, contest_id: str, user_id: str, problems: Sequence[str]) -> None:
-        """Take a contestant off the board; nothing happens when they are not on it."""
-        keys = [key for view in BoardView for key in _keys(contest_id, view)]
+        """Take a contestant off the board. When they are not on it, nobody is told anything, but a fold that is under way does not put them there."""
+        keys = [key for view in BoardView for key in (*_keys(contest_id, view), _beginning(contest_id, view))]
         await self._redis.script(lua("board_remove"), keys, [user_id, *problems])
 
     async def state(self, contest_id: str, view: BoardView, word: str) -> str:
         """Return what the view is now, for ``load``; ask BEFORE reading the log. Once it was written to, or lost, it never has the same state again.
 
-        ``word`` must be new: it is the state of a view that is not there.
+        ``word`` must be new: it is the state of a view that is not there, unless somebody else is building it too. It is kept for STAGED_MS, and from each step
+        of a ``load`` to the next.
         """
         meta, *_ = _keys(contest_id, view)
         keys = [meta, _beginning(contest_id, view)]
@@ -182,7 +184,7 @@ class Boards:
         """
         rules = contest.view(view)
         keys = _keys(contest.contest_id, view)
-        staged = [f"{key}:{epoch}" for key in keys[1:]]
+        staged, beginning = [f"{key}:{epoch}" for key in keys[1:]], _beginning(contest.contest_id, view)
         by_user = _by_user(log)
         users = sorted(names)
         cells_staged = 0
@@ -197,12 +199,10 @@ class Boards:
                 rows += [user, str(-sort_key(rules.rules, total)), msgspec.json.encode(stored)]
                 cells += _lines(user, entries)
             cells_staged += len(cells) // 2
-            await self._redis.script(lua("board_stage"), staged, [STAGED_MS, len(some), *rows, *cells])
+            await self._redis.script(lua("board_stage"), [*staged, beginning], [STAGED_MS, len(some), *rows, *cells])
         arguments: list[RedisValue] = [state, epoch, rules.rules, rules.start_ms, rules.end_ms]
         arguments += ["" if rules.freeze_ms is None else rules.freeze_ms, contest.version, len(users), cells_staged]
-        done, _ = await self._redis.script(
-            lua("board_load"), [*keys, *staged, _beginning(contest.contest_id, view)], arguments
-        )
+        done, _ = await self._redis.script(lua("board_load"), [*keys, *staged, beginning], arguments)
         return bool(done)
 
     async def differences(

@@ -4,6 +4,10 @@
 -- Idempotent and commutative: of each submission the highest attempt stays, and a cell is folded anew from all its submissions in order of their time,
 -- exactly as contracts/scoring.py does it (a property test holds the two together).
 --
+-- The view's state (board_state.lua) changes with any line that was new, and also when the caller gives the name and nothing is new: it has seen in the database
+-- that the contestant takes part, and a fold may be under way that has not. A view that is not there keeps its word: the caller folds it from the log, where these
+-- lines are, and that fold or one begun later is the last to be put in place.
+--
 -- KEYS, four for each view: meta, rank, rows, cells.
 -- ARGV: user, username ("" when the user must be there already), then six for each line: problem, submission, attempt, submitted_ms, verdict, score.
 -- Replies the status for each view; -1: no such board, -2: no such user on it, 0: nothing changed, 1: changed.
@@ -92,6 +96,7 @@ local function apply(meta_key, rank_key, rows_key, cells_key)
   local text = redis.call('HGET', rows_key, user)
   if not text and username == '' then return -2 end
   local changed, row = not text, nil
+  local written = username ~= ''
   if text then row = cjson.decode(text) else row = {user_id = user, username = username, cells = {}} end
 
   for i = 3, #ARGV, 6 do
@@ -102,7 +107,7 @@ local function apply(meta_key, rank_key, rows_key, cells_key)
       lines[id] = {id = id, attempt = attempt, at = tonumber(ARGV[i + 3]), verdict = ARGV[i + 4], score = tonumber(ARGV[i + 5])}
       local ordered = in_order(lines)
       redis.call('HSET', cells_key, field, pack(ordered))
-      redis.call('HINCRBY', meta_key, 'writes', 1)
+      written = true
       local cell, before = fold(meta, ordered), row.cells[problem]
       if is_empty(cell) then
         if before then row.cells[problem], changed = nil, true end
@@ -112,11 +117,15 @@ local function apply(meta_key, rank_key, rows_key, cells_key)
     end
   end
 
+  if written then
+    local time = redis.call('TIME')
+    redis.call('HINCRBY', meta_key, 'writes', 1)
+    redis.call('HSET', meta_key, 'written_us', time[1] .. string.format('%06d', tonumber(time[2])))
+  end
   if not changed then return 0 end
   local key = string.format('%.0f', sum(meta, row))
   redis.call('HSET', rows_key, user, cjson.encode(row))
   redis.call('ZADD', rank_key, key, user)
-  redis.call('HINCRBY', meta_key, 'writes', 1)
   local version = redis.call('HINCRBY', meta_key, 'version', 1)
   row.rank = redis.call('ZCOUNT', rank_key, '-inf', '(' .. key) + 1
   local contest, view = string.match(meta_key, '^board:{(.*)}:(%w+):meta$')

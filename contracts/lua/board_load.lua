@@ -4,9 +4,9 @@
 --       number of staged rows, number of staged cells: when the server lost some of them, or they expired, there are fewer.
 -- The version is at least this server's time in milliseconds, so that it rises as well when all data was lost; the caller's clock may be behind another's.
 -- Replies {1, version}, or {0, 0}: read the log again.
-local meta = redis.call('HMGET', KEYS[1], 'epoch', 'writes')
+local meta = redis.call('HMGET', KEYS[1], 'epoch', 'writes', 'written_us')
 local writes = meta[2]
-local state = writes and (meta[1] or '') .. '/' .. writes or redis.call('GET', KEYS[8]) or ''
+local state = writes and (meta[1] or '') .. '/' .. writes .. '/' .. (meta[3] or '') or redis.call('GET', KEYS[8]) or ''
 local rows, cells = tonumber(ARGV[8]), tonumber(ARGV[9])
 local is_whole = redis.call('ZCARD', KEYS[5]) == rows and redis.call('HLEN', KEYS[6]) == rows and redis.call('HLEN', KEYS[7]) == cells
 if state ~= ARGV[1] or not is_whole then
@@ -23,7 +23,8 @@ for i = 2, 4 do
   end
 end
 redis.call('HSET', KEYS[1], 'epoch', ARGV[2], 'version', string.format('%.0f', version), 'rules', ARGV[3], 'start_ms', ARGV[4], 'end_ms', ARGV[5],
-  'freeze_ms', ARGV[6], 'contest_version', ARGV[7], 'writes', tostring((tonumber(writes) or 0) + 1))
+  'freeze_ms', ARGV[6], 'contest_version', ARGV[7], 'writes', tostring((tonumber(writes) or 0) + 1),
+  'written_us', time[1] .. string.format('%06d', tonumber(time[2])))
 local contest, view = string.match(KEYS[1], '^board:{(.*)}:(%w+):meta$')
 redis.call('PUBLISH', 'leaderboard:invalidate', cjson.encode({
   contest_id = contest, view = view, epoch = ARGV[2], version = version, total = redis.call('ZCARD', KEYS[2])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -120,6 +120,13 @@ async def test_a_load_that_raced_with_a_change_is_refused(redis: Redis, clock: C
     assert not [key for key in await redis.call("KEYS", "board:*") if b":e" in key]  # nothing of it is left
 
 
+async def _until_the_end(events: AsyncIterable[tuple[str, bytes]]) -> AsyncIterator[tuple[str, bytes]]:
+    async for channel, payload in events:
+        if payload == b"end":
+            return
+        yield channel, payload
+
+
 class Forgetful:
     """A Redis that loses all its data in the middle of a rebuild."""
 
@@ -149,7 +156,7 @@ async def test_half_of_what_was_staged_never_becomes_a_board(redis: Redis, clock
     is_loaded = await store.load(contest, BoardView.JURY, names, log, state="", epoch="e1")
     assert is_loaded == (after == 1)
     assert (await store.page("c1", BoardView.JURY) is not None) == is_loaded
-    state = "e1/1" if is_loaded else ""
+    state = await store.state("c1", BoardView.JURY, "w1")
     assert await store.load(contest, BoardView.JURY, names, log, state=state, epoch="e2")
     assert await store.differences(contest, BoardView.JURY, names, log) == []
 
@@ -174,6 +181,124 @@ async def test_what_was_folded_before_a_loss_never_becomes_a_board(
     state = await store.state("c1", BoardView.JURY, "w3")
     assert await store.load(contest, BoardView.JURY, names, log, state=state, epoch="e4")
     assert await store.differences(contest, BoardView.JURY, names, log) == []
+
+
+async def copied(redis: Redis) -> list[list[RedisValue]]:
+    """Return the commands that make what is stored now: hashes, sorted sets, strings."""
+    commands: list[list[RedisValue]] = []
+    for key in await redis.call("KEYS", "*"):
+        match await redis.call("TYPE", key):
+            case b"hash":
+                commands.append(["HSET", key, *await redis.call("HGETALL", key)])
+            case b"zset":
+                members = await redis.call("ZRANGE", key, 0, -1, "WITHSCORES")
+                commands.append(
+                    ["ZADD", key, *(word for pair in zip(members[1::2], members[::2], strict=True) for word in pair)]
+                )
+            case _:
+                commands.append(["SET", key, await redis.call("GET", key)])
+    return commands
+
+
+@pytest.mark.parametrize("writer", ["apply", "remove"])
+async def test_what_was_folded_before_redis_lost_its_last_second_never_becomes_a_board(
+    redis: Redis, clock: Clock, writer: str
+) -> None:
+    store, contest = Boards(redis, clock), Contest("c1", BoardRules(Rules.ICPC, 0, HOUR), 1)
+    log = [Entry("s1", 1, "ada", "A", 5, Verdict.AC, 0), Entry("s2", 1, "bob", "A", 6, Verdict.AC, 0)]
+    for view in BoardView:
+        assert await store.load(contest, view, NAMES, [], state="", epoch="e1")
+    one_second_ago = await copied(redis)
+
+    async def write(line: Entry) -> None:
+        clock.at_ms += 1
+        if writer == "apply":
+            await store.apply("c1", line.user_id, [line])
+        else:
+            await store.remove("c1", line.user_id, ["A"])
+
+    await write(log[0])
+    before = await store.state("c1", BoardView.JURY, "w1")
+    await redis.call("FLUSHALL")
+    await redis.pipeline(one_second_ago)
+    await write(log[1])
+    assert not await store.load(contest, BoardView.JURY, NAMES, log[:1], state=before, epoch="e2")
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+async def test_somebody_who_withdrew_during_a_fold_is_not_on_the_board(
+    redis: Redis, clock: Clock, *, is_there: bool
+) -> None:
+    store, contest = Boards(redis, clock), Contest("c1", BoardRules(Rules.ICPC, 0, HOUR), 1)
+    if is_there:
+        for view in BoardView:
+            assert await store.load(contest, view, {"ada": "Ada"}, [], state="", epoch="e1")
+    before = {view: await store.state("c1", view, "w1") for view in BoardView}
+    # Who folds has read the names, bob's among them. Meanwhile he withdraws, and another process finds nothing to take away.
+    await store.remove("c1", "bob", ["A"])
+    for view in BoardView:
+        assert not await store.load(contest, view, NAMES, [], state=before[view], epoch="e2")
+        state = await store.state("c1", view, "w2")
+        assert await store.load(contest, view, {"ada": "Ada"}, [], state=state, epoch="e3")
+
+
+async def test_somebody_who_came_back_during_a_fold_is_on_the_board(redis: Redis, clock: Clock) -> None:
+    store, contest = Boards(redis, clock), Contest("c1", BoardRules(Rules.ICPC, 0, HOUR), 1)
+    for view in BoardView:
+        assert await store.load(contest, view, NAMES, [], state="", epoch="e1")
+    before = await store.state("c1", BoardView.JURY, "w1")
+    # Who folds has read the names after bob withdrew. He registers again before anybody has heard of that, and then there is nothing to change.
+    async with redis.subscribe(BOARD_CHANNEL) as events:
+        assert await store.apply("c1", "bob", [], username="Bob")
+        await redis.call("PUBLISH", BOARD_CHANNEL, "end")
+        assert [event async for event in _until_the_end(events)] == []
+    assert not await store.load(contest, BoardView.JURY, {"ada": "Ada", "cyd": "Cyd"}, [], state=before, epoch="e2")
+
+
+async def test_a_verdict_that_finds_no_board_is_on_the_one_that_is_folded_for_it(redis: Redis, clock: Clock) -> None:
+    """Two fold at once; the verdict is in the log of the second only, who found no board to apply it to."""
+    store, contest = Boards(redis, clock), Contest("c1", BoardRules(Rules.ICPC, 0, HOUR), 1)
+    log = [Entry("s1", 1, "ada", "A", 5, Verdict.AC, 0)]
+    first = await store.state("c1", BoardView.JURY, "w1")
+    assert not await store.apply("c1", "ada", log)
+    second = await store.state("c1", BoardView.JURY, "w2")
+    assert await store.load(contest, BoardView.JURY, NAMES, log, state=second, epoch="e2")
+    assert not await store.load(contest, BoardView.JURY, NAMES, [], state=first, epoch="e1")
+    assert await store.differences(contest, BoardView.JURY, NAMES, log) == []
+
+
+class Slow:
+    """A Redis where everything grows older by most of what it has to live before each script."""
+
+    def __init__(self, redis: Redis) -> None:
+        self.inner = redis
+        self.call, self.pipeline, self.scripts, self.subscribe = (
+            redis.call,
+            redis.pipeline,
+            redis.scripts,
+            redis.subscribe,
+        )
+
+    async def script(self, lua: str, keys: Sequence[str], arguments: Sequence[RedisValue]) -> RedisReply:
+        for key in await self.inner.call("KEYS", "*"):
+            left_ms = await self.inner.call("PTTL", key)
+            if left_ms > 0:
+                await self.inner.call("PEXPIRE", key, left_ms - STAGED_MS * 2 // 3)
+        return await self.inner.script(lua, keys, arguments)
+
+
+async def test_a_board_that_is_not_there_may_take_longer_to_build_than_its_word_lives(
+    redis: Redis, clock: Clock
+) -> None:
+    store = Boards(Slow(redis), clock)
+    contest = Contest("c1", BoardRules(Rules.ICPC, 0, HOUR), 1)
+    names = {f"u{number:03}": f"user {number}" for number in range(3 * AT_ONCE)}
+    word = await store.state("c1", BoardView.JURY, "w1")
+    for number in range(2, 5):  # whoever else begins meanwhile has the whole time too
+        assert await store.state("c1", BoardView.JURY, f"w{number}") == word
+    assert await store.load(contest, BoardView.JURY, names, [], state=word, epoch="e1")
+    assert await store.differences(contest, BoardView.JURY, names, []) == []
+    assert len(await redis.call("KEYS", "*")) == 3  # nobody has a cell, and the word is gone
 
 
 async def test_what_is_left_of_a_rebuild_that_was_given_up_goes_by_itself(redis: Redis, clock: Clock) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -363,8 +364,17 @@ def test_the_boards_scripts_reply_alike(server: BlockingClient, steps: list[Any]
             theirs = server.call("EVAL", LUA[name], len(names), *names, *arguments)
             assert nested(ours) == nested(theirs), (name, arguments)
 
-        # The first version is the server's time, so the two differ in it: from there on they go on alike.
+        async def same_time() -> None:
+            """Check that both have noted when they were written to, each by its own clock, and let them go on alike."""
+            ours, theirs = await memory.call("HGET", "meta", "written_us"), server.call("HGET", "meta", "written_us")
+            assert ours == b"%d" % (FixedWall().now_ms() * 1000)
+            assert abs(int(theirs) / 1e6 - time.time()) < 60
+            await memory.call("HSET", "meta", "written_us", 7)
+            server.call("HSET", "meta", "written_us", 7)
+
+        # The first version is the server's time, and so is when something was written: the two differ in that, and go on alike from there.
         staged = [f"staged {name}" for name in VIEW[1:]]
+        stage = [*staged, "beginning"]
         rows: list[RedisValue] = [
             "ada",
             "-0",
@@ -372,28 +382,38 @@ def test_the_boards_scripts_reply_alike(server: BlockingClient, steps: list[Any]
             "ada|p",
             "9,1,2000,WA,0",
         ]
-        await both("board_stage", staged, [60_000, 1, *rows])
+        await both("board_stage", stage, [60_000, 1, *rows])
         for word in ("none yet", "asked again"):
+            await both("board_state", ["meta", "beginning"], [word, 60_000])
+        assert await memory.call("PTTL", "beginning") > 0
+        for word in ("withdrawn", "none yet"):  # each withdrawal takes the word of a view that is not there
+            await both("board_remove", [*VIEW, "beginning"], ["bob", "p", "q"])
             await both("board_state", ["meta", "beginning"], [word, 60_000])
         load: list[RedisValue] = ["none yet", "e", rules, 1000, 60_000_000, 50_000_000, 1, 1, 1]
         names = [*VIEW, *staged, "beginning"]
         await both("board_load", names, ["asked again", *load[1:]])  # it is another one by now
-        await both("board_stage", staged, [60_000, 1, *rows])
+        await both("board_stage", stage, [60_000, 1, *rows])
         await both("board_load", names, [*load[:-1], 2])  # not all of it is there
-        await both("board_stage", staged, [60_000, 1, *rows])
+        await both("board_stage", stage, [60_000, 1, *rows])
         first = await memory.script(LUA["board_load"], names, load)
         assert first == [1, FixedWall().now_ms()]
         done, version = server.call("EVAL", LUA["board_load"], len(names), *names, *load)
         assert done == 1
         assert version > FixedWall().now_ms() // 2
+        await same_time()
         await both("board_state", ["meta", "beginning"], ["made by now", 60_000])
         await memory.call("HSET", "meta", "version", 7)
         server.call("HSET", "meta", "version", 7)
         for user, entries in steps:
             await both("board_apply", VIEW, [user, user.title(), *(word for line in entries for word in line)])
+            await same_time()
+            await both("board_state", ["meta", "beginning"], ["made long ago", 60_000])
             await both("board_page", VIEW[:3], [0, 10, ""])
         await both("board_page", VIEW[:3], [-1, 2, "bob"])
-        await both("board_remove", VIEW, ["bob", "p", "q"])
+        for _ in range(2):
+            await both("board_remove", [*VIEW, "beginning"], ["bob", "p", "q"])
+            await same_time()
+            await both("board_state", ["meta", "beginning"], ["made long ago", 60_000])
         await both("board_page", VIEW[:3], [0, 10, ""])
         assert await memory.call("DBSIZE") == server.call("DBSIZE")
         for name in VIEW:

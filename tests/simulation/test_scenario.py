@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ from chaos.simulation.report import OTHERS
 from chaos.simulation.run import run
 from chaos.simulation.scenario import Stage, load, scenario
 from contracts.errors import Invalid
+from tests.simulation.mutations.trial import Mutation, Replace, apply, copy_house
 
 HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "docs" / "simulation.md"
@@ -32,6 +36,36 @@ def test_the_cluster_holds_what_it_promises_in_every_scenario(path: Path) -> Non
     result = simulate("--scenario", str(path), "--seeds", "1..4")
     assert result.exit_code == 0, result.output
     assert "✓ 4 seeds: no violation" in result.output
+
+
+def test_a_board_without_a_word_for_its_absence_is_noticed(tmp_path: Path) -> None:
+    """Two hundred seeds do not come to it, so the scenario is held to it here, as the mutations are to their seeds."""
+    replace = Replace("contracts/lua/board_state.lua", "return redis.call('GET', KEYS[2])", "return ''")
+    ask = Replace("contracts/lua/board_state.lua", "redis.call('SET', KEYS[2], ARGV[1], 'NX')\n", "")
+    mutation = Mutation(name="no_word_for_absence", breaks="", by=("I4",), patch=(ask, replace), caught_by=0)
+    house = copy_house(tmp_path / "house")
+    apply(mutation, house)
+    tale = HERE / "scenarios" / "folded_before_a_loss.py"
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-P",
+            "-c",
+            "from chaos.simulation.cli import app; app()",
+            "--scenario",
+            tale,
+            "--seeds",
+            "1",
+        ],
+        env={**os.environ, "PYTHONPATH": str(house)},
+        cwd=house,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "✗ seed 1  I4" in done.stdout, done.stdout
 
 
 def test_the_example_in_the_page_runs_and_has_twenty_lines(tmp_path: Path) -> None:
