@@ -20,7 +20,7 @@ from redis.exceptions import RedisError as DriverError
 
 from contracts.errors import CodeWarzError, Invalid, Unavailable
 from contracts.ports import RedisReply
-from edge.redis_error import RedisError, meaning
+from edge.redis_error import RETRY_AFTER_S, RedisError, meaning
 from edge.redis_words import packed
 
 PORT = 6379
@@ -108,7 +108,7 @@ class Wire:
 
     @classmethod
     async def open(cls, address: Address, connect_s: float) -> Self:
-        """Connect and log in within ``connect_s`` seconds. Raises Unavailable, or RedisError when the server refuses the password or the database."""
+        """Connect and log in within ``connect_s`` seconds. Raises Unavailable, also when the server refuses the password or the database."""
         wire = cls(address, connect_s)
         try:
             async with asyncio.timeout(connect_s):
@@ -155,10 +155,10 @@ class Wire:
 
 
 def refused(reply: RedisError, address: Address) -> CodeWarzError:
-    """Return what a refused login means."""
+    """Return what a refused login or subscription means: nothing happened, and it is waited for until the URL, or the server, is mended."""
     error = meaning(reply.detail)
     if isinstance(error, RedisError):
-        return RedisError(f"{reply.detail} ({address} refuses what its URL says)")
+        return Unavailable(f"{address} refuses what its URL says: {reply.detail}", retry_after_s=RETRY_AFTER_S)
     return error
 
 
