@@ -55,8 +55,10 @@ def address_of(url: str) -> Address:
         port = parts.port or PORT
         options = parse_qs(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
         database = int(parts.path.strip("/") or "0")
-    except ValueError as exc:
-        raise _bad() from exc
+    except ValueError:
+        raise _bad() from None  # its text may be a part of the password
+    if "@" in parts.query:
+        raise _bad()
     if parts.scheme not in ("redis", "rediss") or not parts.hostname or parts.fragment or database < 0:
         raise _bad()
     tls = None
@@ -73,7 +75,9 @@ def address_of(url: str) -> Address:
 
 
 def _bad() -> Invalid:
-    return Invalid("the redis URL cannot be read: write redis://:password@host:port/0, or rediss:// for TLS")
+    return Invalid(
+        "the redis URL cannot be read: write redis://:password@host:port/0, or rediss:// for TLS; in a password, / as %2F, # as %23, ? as %3F"
+    )
 
 
 class _Parser(_AsyncHiredisParser):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import socket
 import struct
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, suppress
 from functools import partial
@@ -135,11 +136,22 @@ def test_a_url_says_where_and_who_and_its_text_does_not_say_the_password() -> No
         "amqp://rabbit/?heartbeat=1",
         "amqp://rabbit/?cafile=x",
         "amqps://rabbit/?cafile=/nowhere/ca.pem",
+        "amqp://codewarz:secret/hunter2@rabbit/",
+        "amqp://codewarz:secret/1@rabbit:5672/",
+        "amqp://codewarz:12/secret@rabbit:5672/",
+        "amqp://codewarz:12?secret@rabbit:5672/",
+        "amqp://codewarz:12?secret=@rabbit:5672/",
+        "amqp://codewarz:12#secret@rabbit:5672/",
+        "amqp://codewarz:[secret@rabbit:5672/",
+        "amqp://codewarz:secret\u2100@rabbit:5672/",
     ],
 )
-async def test_a_bad_url_is_invalid(url: str, aio: AsyncioLoop) -> None:
-    with pytest.raises(Invalid):
+async def test_a_bad_url_is_invalid_and_not_repeated(url: str, aio: AsyncioLoop) -> None:
+    with pytest.raises(Invalid) as caught:
         RabbitMqBroker(url, aio)
+    said = "".join(traceback.format_exception(caught.value, chain=True, limit=0))
+    assert "secret" not in said
+    assert "hunter2" not in said
 
 
 async def test_a_wrong_password_is_told_without_it(engine: RabbitMq, aio: AsyncioLoop) -> None:
