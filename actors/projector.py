@@ -177,10 +177,16 @@ class Projector:
             case BoardInvalidated():
                 await self._build(message.contest_id)
             case BuildBoard():
-                if message.afresh or await self.boards.contest_version(message.contest_id) is None:
+                if message.afresh or not await self._has_board(message.contest_id):
                     await self._build(message.contest_id)
             case _:
                 raise NotFound(f"the leaderboard has no answer to {type(message).__name__}")
+
+    async def _has_board(self, contest_id: str) -> bool:
+        try:
+            return await self.boards.contest_version(contest_id) is not None
+        except ValueError:  # somebody wrote something else there: none, and a new one takes its place
+            return False
 
     async def _judged(self, judged: Judged) -> None:
         """Apply what a verdict changes, and tell whoever watches the submission."""

@@ -15,7 +15,7 @@ from actors.judge.lease import LeaseHeld, LeaseLost, held
 from actors.judge.worker import Outcome, ask_core
 from actors.outbox import QUEUES, SUBMISSION_QUEUE
 from actors.patience import again_and_again
-from contracts.errors import CodeWarzError, Unavailable
+from contracts.errors import CodeWarzError, SetAside, Unavailable
 from contracts.messages import GetWork, JudgeRequested, Offer, PersistVerdict
 from contracts.ports import Broker, BrokerDelivery, Redis, Rpc
 from contracts.reading import Unreadable, reader
@@ -142,7 +142,7 @@ class Intake:
                         return Outcome.HELD
         except LeaseHeld:
             return Outcome.HELD
-        except (LeaseLost, Unavailable) as error:
+        except (LeaseLost, Unavailable, SetAside) as error:
             _log.warning("giving_up_interrupted", submission=request.submission_id, error=repr(error))
             return Outcome.FAILED
         except CodeWarzError as error:

@@ -18,7 +18,7 @@ import trio
 
 from actors import progress
 from actors.judge.lease import LeaseHeld, LeaseLost, held
-from contracts.errors import CodeWarzError, NotFound, Unavailable
+from contracts.errors import CodeWarzError, NotFound, SetAside, Unavailable
 from contracts.life import State, Step, advance
 from contracts.messages import (
     GetProblem,
@@ -113,7 +113,7 @@ class Worker:
                 return Outcome.SETTLED
         except LeaseHeld:
             return Outcome.HELD
-        except (LeaseLost, Unavailable) as error:
+        except (LeaseLost, Unavailable, SetAside) as error:  # core's own crashes are mostly not this request's doing
             _log.warning("judging_interrupted", submission=request.submission_id, error=repr(error))
             return Outcome.FAILED
         except CodeWarzError as error:  # no reason for a worker to end: the next request is somebody else's

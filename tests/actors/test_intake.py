@@ -227,7 +227,7 @@ async def test_what_a_worker_was_refused_is_a_dead_letter(scene: Scene, autojump
     assert sorted(scene.workers.asked) == ["other", "refused"]
 
 
-@pytest.mark.parametrize("error", [Invalid("no"), NotFound("no"), SetAside("no"), RedisError("WRONGTYPE no")], ids=repr)
+@pytest.mark.parametrize("error", [Invalid("no"), NotFound("no"), RedisError("WRONGTYPE no")], ids=repr)
 async def test_what_cannot_even_be_given_up_is_a_dead_letter(
     scene: Scene, autojump_clock: trio.abc.Clock, redis: MemoryRedis, error: CodeWarzError
 ) -> None:
@@ -259,14 +259,18 @@ async def test_a_lease_under_a_key_of_another_kind_ends_nobody(
         assert await scene.dead() == 1
 
 
-@pytest.mark.parametrize("error", [Invalid("no"), NotFound("no"), SetAside("no")], ids=repr)
-async def test_a_worker_that_core_refuses_lives_on(redis: MemoryRedis, error: CodeWarzError) -> None:
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [(Invalid("no"), Outcome.REFUSED), (NotFound("no"), Outcome.REFUSED), (SetAside("no"), Outcome.FAILED)],
+    ids=repr,
+)
+async def test_a_worker_that_core_refuses_lives_on(redis: MemoryRedis, error: CodeWarzError, outcome: Outcome) -> None:
     class Core:
         async def call(self, *_: object, **__: object) -> None:
             raise error
 
     worker = Worker("judge/1/", redis, cast("Rpc", Core()), cast("Any", None), cast("Any", None), cast("Any", None))
-    assert await worker._judge(JudgeRequested(submission_id="s", attempt=1), "owner") is Outcome.REFUSED
+    assert await worker._judge(JudgeRequested(submission_id="s", attempt=1), "owner") is outcome
 
 
 async def test_an_announcement_that_is_refused_does_not_end_judging(

@@ -287,6 +287,11 @@ class TestBoard:
             await trio.sleep(3 * sse.CHECK_S)
             assert house.services.hub._live is live  # its actor has not been restarted
 
+    async def test_a_board_whose_version_is_none_is_built_again(self, house: House, board: Boards) -> None:
+        await house.redis.call("HSET", "board:{open}:jury:meta", "contest_version", b"\xff")
+        await house.rpc.call("leaderboard", BuildBoard(contest_id="open"), timeout=5)
+        assert await board.contest_version("open") is not None
+
     async def test_a_board_made_afresh_resets(self, house: House, board: Boards) -> None:
         async with opened(house.anonymous, BOARD) as stream:
             snapshot = await stream.next()
