@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+import structlog
 import trio
 
 from actors.patience import again_and_again
+from contracts.errors import CodeWarzError, Unavailable
 from contracts.ports import Redis, WallClock
+from contracts.reading import Unreadable, reader
 from supervisor.context import Context
 from supervisor.status import TreeStatus
 
@@ -18,6 +22,9 @@ KEY = "nodes"
 EVERY_S = 3.0
 SILENT_MS = 10_000  # three words missed: it is gone, stands still, or cannot reach Redis
 FORGOTTEN_MS = 3_600_000  # after that nobody asks any more what became of it
+
+
+_log = structlog.get_logger("presence")
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +44,9 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     troubles: tuple[str, ...] = ()
 
 
+_read = reader(msgspec.json.Decoder(Node))
+
+
 @dataclass(frozen=True)
 class Presence:
     """Tells of this process every EVERY_S seconds; ``look`` returns how it is."""
@@ -51,12 +61,20 @@ class Presence:
             nursery.start_soon(again_and_again, ctx, lambda: self._tell(ctx), "presence", name="presence")
             await ctx.draining.wait()
             nursery.cancel_scope.cancel()
-        await self.redis.call("HDEL", KEY, self.look().name)
+        with suppress(CodeWarzError):  # then its silence tells
+            await self.redis.call("HDEL", KEY, self.look().name)
 
     async def _tell(self, ctx: Context[None]) -> None:
         while True:
             node = self.look()
-            await self.redis.call("HSET", KEY, node.name, msgspec.json.encode(node))
+            try:
+                await self.redis.call("HSET", KEY, node.name, msgspec.json.encode(node))
+            except Unavailable:
+                raise
+            except (
+                CodeWarzError
+            ) as error:  # a key of another kind: a process must not end because it cannot tell of itself
+                _log.error("presence_untold", error=error.detail)
             ctx.ready()
             await trio.sleep(EVERY_S)
 
@@ -84,7 +102,12 @@ def described(status: TreeStatus, *, now_ms: int, **identity: Any) -> Node:
 async def nodes(redis: Redis, now_ms: int) -> list[Node]:
     """Return every process that has told of itself within the last hour, by role and name; what is older is forgotten."""
     pairs = await redis.call("HGETALL", KEY)
-    found = [msgspec.json.decode(value, type=Node) for value in pairs[1::2]]
+    found = []
+    for name, said in zip(pairs[::2], pairs[1::2], strict=True):
+        try:
+            found.append(_read(said))
+        except Unreadable as error:
+            _log.error("unreadable_node", node=name.decode(errors="replace"), error=error.detail)
     old = [node.name for node in found if now_ms - node.at_ms > FORGOTTEN_MS]
     if old:
         await redis.call("HDEL", KEY, *old)

@@ -7,15 +7,19 @@ everything, so the list only lives a little longer than its judging.
 from __future__ import annotations
 
 import msgspec
+import structlog
 
+from contracts.errors import CodeWarzError, Unavailable
 from contracts.messages import Progress
 from contracts.ports import Redis
+from contracts.reading import Unreadable, reader
 
 PROGRESS_PREFIX = "progress:"
 _TTL_S = 900
 _MOST = 1000  # steps kept of one judging
 
-_decode = msgspec.json.Decoder(Progress).decode
+_log = structlog.get_logger("progress")
+_read = reader(msgspec.json.Decoder(Progress))
 
 
 def channel(submission_id: str) -> str:
@@ -24,8 +28,19 @@ def channel(submission_id: str) -> str:
 
 
 async def so_far(redis: Redis, submission_id: str) -> list[Progress]:
-    """Return the steps of the current judging, oldest first."""
-    return [_decode(step) for step in await redis.call("LRANGE", channel(submission_id), 0, -1)]
+    """Return the steps of the current judging, oldest first; without what cannot be read: it is shown while it lasts, and the verdict comes all the same."""
+    steps: list[Progress] = []
+    try:
+        for kept in await redis.call("LRANGE", channel(submission_id), 0, -1):
+            try:
+                steps.append(_read(kept))
+            except Unreadable as error:
+                _log.error("unreadable_step", submission=submission_id, error=error.detail)
+    except Unavailable:
+        raise
+    except CodeWarzError as error:  # a key of another kind
+        _log.error("unreadable_progress", submission=submission_id, error=error.detail)
+    return steps
 
 
 async def begin(redis: Redis, step: Progress) -> None:

@@ -7,7 +7,7 @@ A board that is not in Redis is folded from the verdict log, whoever asks for it
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,7 @@ from contracts.messages import (
     UpdateLeaderboard,
 )
 from contracts.ports import Broker, BrokerDelivery, Database, Meter, Redis, Row, WallClock
+from contracts.reading import Unreadable, reader
 from contracts.scoring import BoardRules, Entry, Rules
 from contracts.verdicts import Verdict
 from supervisor.context import Context
@@ -48,7 +49,7 @@ PAUSE_FIRST_S = 0.1  # before an event that could not be applied goes back to th
 PAUSE_CAP_S = 5.0
 
 _log = structlog.get_logger("projector")
-_decode = msgspec.json.Decoder(BoardEvent).decode
+_read: Callable[[bytes], BoardEvent] = reader(msgspec.json.Decoder(BoardEvent))
 
 
 @dataclass(frozen=True)
@@ -176,10 +177,16 @@ class Projector:
             case BoardInvalidated():
                 await self._build(message.contest_id)
             case BuildBoard():
-                if message.afresh or await self.boards.contest_version(message.contest_id) is None:
+                if message.afresh or not await self._has_board(message.contest_id):
                     await self._build(message.contest_id)
             case _:
                 raise NotFound(f"the leaderboard has no answer to {type(message).__name__}")
+
+    async def _has_board(self, contest_id: str) -> bool:
+        try:
+            return await self.boards.contest_version(contest_id) is not None
+        except ValueError:  # somebody wrote something else there: none, and a new one takes its place
+            return False
 
     async def _judged(self, judged: Judged) -> None:
         """Apply what a verdict changes, and tell whoever watches the submission."""
@@ -253,9 +260,9 @@ class VerdictIntake:
 
     async def _settle(self, delivery: BrokerDelivery) -> None:
         try:
-            event = _decode(delivery.message.body)
-        except msgspec.MsgspecError as error:
-            _log.error("unreadable_message", message=delivery.message.message_id, error=str(error))
+            event = _read(delivery.message.body)
+        except Unreadable as error:
+            _log.error("unreadable_message", message=delivery.message.message_id, error=error.detail)
             await delivery.reject()
             return
         try:
@@ -265,7 +272,7 @@ class VerdictIntake:
             await delivery.reject()  # again it would crash the projector again; the sweeper repairs the board
         except CodeWarzError as error:
             _log.warning("projection_failed", message=delivery.message.message_id, error=error.detail)
-            await trio.sleep(min(PAUSE_FIRST_S * 2**delivery.delivery_count, PAUSE_CAP_S))
+            await trio.sleep(min(PAUSE_FIRST_S * 2 ** min(delivery.delivery_count, 16), PAUSE_CAP_S))
             await delivery.nack()
         else:
             # buggify at verdicts.applied

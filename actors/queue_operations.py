@@ -8,6 +8,7 @@ of its death, and acknowledges it only after the confirm: a crash in between rep
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,16 +17,20 @@ import msgspec
 from actors.core.desk import Desk
 from actors.outbox import QUEUES
 from actors.system import Neighbours
-from contracts.errors import Conflict, Invalid, NotFound
+from contracts.errors import CodeWarzError, Conflict, Invalid, NotFound
 from contracts.ports import BrokerDelivery, BrokerMessage
+from contracts.reading import Unreadable, count_of, reader
 
 Fields = dict[str, Any]
 
 GRAVES = {queue.dead_letter_queue: queue for queue in QUEUES if queue.dead_letter_queue is not None}
+ROUTING_KEYS = frozenset(queue.routing_key for queue in GRAVES.values())
 DEATH = "x-death"  # begins the headers that say how a message died
 SHOWN_MOST = 500
 REPLAYED_MOST = 10_000  # by one command
 IDS_AUDITED = 20
+
+_read = reader(msgspec.json.Decoder(dict[str, Any]))
 
 
 class QueueOperations:
@@ -102,7 +107,9 @@ class QueueOperations:
 
     async def _replay(self, delivery: BrokerDelivery, grave: str) -> None:
         letter = delivery.message
-        routing_key = letter.headers.get(f"{DEATH}-routing-key", GRAVES[grave].routing_key)
+        routing_key = letter.headers.get(f"{DEATH}-routing-key", "")
+        if routing_key not in ROUTING_KEYS:  # it says what somebody wrote who put it there themselves
+            routing_key = GRAVES[grave].routing_key
         alive = {name: value for name, value in letter.headers.items() if not name.startswith(DEATH)}
         await self._with.broker.publish(routing_key, msgspec.structs.replace(letter, headers=alive))
         await delivery.ack()
@@ -116,9 +123,13 @@ class QueueOperations:
             raise Conflict(
                 f"{grave} has {ready} messages, not {count}: look at them, then confirm with --count {ready}"
             )
-        lost = [each.message_id for each in await self._with.broker.peek(grave, IDS_AUDITED)]
+        unseen = ""
+        try:
+            lost = [each.message_id for each in await self._with.broker.peek(grave, IDS_AUDITED)]
+        except CodeWarzError as error:  # what cannot be looked at must be possible to be rid of, or nothing helps
+            lost, unseen = [], f"(could not be looked at: {error.detail})"
         purged = await self._with.broker.purge(grave)
-        await self._audit(_operator(fields), "dlq.purge", grave, lost, many=purged)
+        await self._audit(_operator(fields), "dlq.purge", grave, lost, many=purged, remark=unseen)
         return {"queue": grave, "purged": purged}
 
     def _grave(self, fields: Fields) -> str:
@@ -190,10 +201,12 @@ class QueueOperations:
         """Wake the relays: an update fires no trigger."""
         await self._with.database.execute("SELECT pg_notify('outbox', '')")
 
-    async def _audit(self, operator: str, action: str, subject: str, ids: list[str], many: int | None = None) -> None:
+    async def _audit(
+        self, operator: str, action: str, subject: str, ids: list[str], many: int | None = None, remark: str = ""
+    ) -> None:
         async with self._with.database.transaction() as tx:
             desk = Desk(tx, self._with.clock.now_ms(), self._with.rng)
-            await desk.audit(operator, action, subject, _detail(ids, len(ids) if many is None else many))
+            await desk.audit(operator, action, subject, _detail(ids, len(ids) if many is None else many, remark))
 
     def verbs(self) -> Mapping[str, Callable[[Fields], Any]]:
         """Return the handlers by verb."""
@@ -221,8 +234,10 @@ def _operator(fields: Fields) -> str:
     return f"operator {fields.get('by') or 'unknown'}"[:64]
 
 
-def _detail(ids: list[str], many: int) -> str:
-    return f"{many}: {', '.join(ids[:IDS_AUDITED])}{' …' if many > IDS_AUDITED else ''}"
+def _detail(ids: list[str], many: int, remark: str = "") -> str:
+    """Say how many there were, and which: the ids are whatever somebody wrote, and what no database keeps is replaced."""
+    named = ", ".join(ids[:IDS_AUDITED]) + (" …" if many > IDS_AUDITED else "")
+    return re.sub(r"[\x00-\x1f\x7f]", "\N{REPLACEMENT CHARACTER}", f"{many}: {remark or named}")
 
 
 def _summary(letter: BrokerMessage) -> Fields:
@@ -231,7 +246,7 @@ def _summary(letter: BrokerMessage) -> Fields:
         "message_id": letter.message_id,
         "reason": headers.get(f"{DEATH}-reason", ""),
         "from": headers.get(f"{DEATH}-queue", ""),
-        "deaths": int(headers.get(f"{DEATH}-count", "0") or 0),
+        "deaths": count_of(headers.get(f"{DEATH}-count")),
         "correlation_id": headers.get("correlation-id", ""),
         "priority": letter.priority,
         "about": _about(letter),
@@ -241,12 +256,10 @@ def _summary(letter: BrokerMessage) -> Fields:
 def _about(letter: BrokerMessage) -> str:
     """Say in a few words what a message is about: its type and its submission, as far as it can be read."""
     try:
-        body = msgspec.json.decode(letter.body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        body = _read(letter.body)
+    except Unreadable:
         return "unreadable"
-    if not isinstance(body, dict):
-        return "unreadable"
-    words = [str(body[key]) for key in ("type", "submission_id", "contest_id") if body.get(key)]
+    words = [body[key] for key in ("type", "submission_id", "contest_id") if isinstance(body.get(key), str)]
     return " ".join(words)[:120]
 
 

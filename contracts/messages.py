@@ -9,7 +9,7 @@ Times are Unix milliseconds (``_ms``), scores hundredths of a point, memory KiB.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Generic, TypeVar
+from typing import Annotated, Generic, TypeVar
 
 import msgspec
 
@@ -17,6 +17,13 @@ from contracts.scoring import Rules
 from contracts.verdicts import TestResult, Verdict
 
 R_co = TypeVar("R_co", covariant=True)
+
+# What the messages that come over the broker and over Redis may carry: whoever may write there is not always one of us, and what nobody makes, nobody has to
+# be able to keep or to pass on. Decoding looks at them, making a message does not.
+Identifier = Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Za-z_-]{1,64}\Z")]
+Attempt = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+Many = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+Instant = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]  # Unix milliseconds, exact in a double
 
 
 class Request(msgspec.Struct, Generic[R_co], frozen=True, kw_only=True, tag=True):
@@ -294,23 +301,23 @@ class GetWork(Request[Work | None], frozen=True, kw_only=True):
 class ScoreChanged(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """A verdict that may change a board. Idempotent and commutative: any order, any number of times."""
 
-    contest_id: str
-    submission_id: str
-    attempt: int
-    user_id: str
-    problem_id: str
-    submitted_at_ms: int
+    contest_id: Identifier
+    submission_id: Identifier
+    attempt: Attempt
+    user_id: Identifier
+    problem_id: Identifier
+    submitted_at_ms: Instant
     verdict: Verdict
-    score: int
+    score: Many
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """An attempt has its verdict; ``change`` is what it means for a board, None outside contests."""
 
-    submission_id: str
-    attempt: int
+    submission_id: Identifier
+    attempt: Attempt
     verdict: Verdict
-    score: int
+    score: Many
     change: ScoreChanged | None = None
 
 
@@ -396,14 +403,14 @@ class VerifyProblem(Request[Verification], frozen=True, kw_only=True):
 class ParticipantsChanged(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Somebody entered or left a contest; the projector reads the truth from the database."""
 
-    contest_id: str
-    user_id: str
+    contest_id: Identifier
+    user_id: Identifier
 
 
 class BoardInvalidated(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """A contest's settings changed: its boards must be rebuilt from the log."""
 
-    contest_id: str
+    contest_id: Identifier
 
 
 BoardEvent = Judged | ParticipantsChanged | BoardInvalidated
@@ -428,8 +435,8 @@ class BuildBoard(Request[None], frozen=True, kw_only=True):
 class JudgeRequested(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """An attempt waits for a judge."""
 
-    submission_id: str
-    attempt: int
+    submission_id: Identifier
+    attempt: Attempt
 
 
 class Topic(StrEnum):
@@ -445,11 +452,11 @@ class Topic(StrEnum):
 class Progress(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """One step of judging, for whoever watches that submission: a state, a test's result, or (with ``verdict``) the end."""
 
-    submission_id: str
-    attempt: int
-    seq: int  # rises within an attempt's judging
+    submission_id: Identifier
+    attempt: Attempt
+    seq: Many  # rises within an attempt's judging
     state: str
     test: TestResult | None = None
-    tests_total: int = 0
+    tests_total: Many = 0
     verdict: Verdict | None = None
-    score: int = 0
+    score: Many = 0

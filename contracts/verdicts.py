@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated
 
 import msgspec
 
@@ -42,16 +43,21 @@ _LABELS = {
 }
 
 
+Measured = Annotated[
+    int, msgspec.Meta(ge=-(2**53), le=2**53)
+]  # what can be passed on: more than that was never measured
+
+
 class TestResult(msgspec.Struct, frozen=True):
     """One test's result. Times in milliseconds, memory in KiB; ``message`` never carries hidden test data."""
 
     __test__ = False  # not a pytest class
 
-    number: int
+    number: Measured
     verdict: Verdict
-    cpu_ms: int
-    wall_ms: int
-    memory_kb: int
+    cpu_ms: Measured
+    wall_ms: Measured
+    memory_kb: Measured
     name: str = ""
     message: str = ""
 

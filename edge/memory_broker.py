@@ -32,6 +32,7 @@ from contracts.ports import (
     Queue,
     QueueDepth,
 )
+from contracts.reading import count_of
 
 REJECTED = "rejected"
 DELIVERY_LIMIT = "delivery_limit"
@@ -129,8 +130,7 @@ class _Queue:
 
     def _epitaph(self, entry: _Entry, reason: str) -> BrokerMessage:
         headers = dict(entry.message.headers)
-        deaths = headers.get(DEATH_COUNT, "0")
-        headers[DEATH_COUNT] = str(int(deaths) + 1 if deaths.isdecimal() else 1)
+        headers[DEATH_COUNT] = str(count_of(headers.get(DEATH_COUNT)) + 1)
         headers[DEATH_QUEUE] = self.spec.name
         headers[DEATH_REASON] = reason
         headers[DEATH_ROUTING_KEY] = entry.routing_key

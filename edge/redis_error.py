@@ -15,6 +15,10 @@ _LATER = {
     "NOREPLICAS": "redis takes no writes without its replicas",
     "CLUSTERDOWN": "the redis cluster is down",
     "TRYAGAIN": "the redis cluster is moving these keys",
+    # Somebody changed a password or a permission, here or there: who waits for it is well again as soon as it is right.
+    "WRONGPASS": "redis does not take the user or the password in its URL",
+    "NOAUTH": "redis wants a password, and its URL has none",
+    "NOPERM": "redis does not let the user in its URL do this",
 }
 RETRY_AFTER_S = 1.0
 
@@ -31,7 +35,7 @@ class RedisError(CodeWarzError):
 
 
 def meaning(reply: str) -> CodeWarzError:
-    """Return the error to raise for an error reply of a server: Unavailable where waiting helps and nothing happened, RedisError for a bug or a wrong setting.
+    """Return the error to raise for an error reply of a server: Unavailable where waiting helps and nothing happened, RedisError for a bug.
 
     Of a script too: Redis refuses its first write for these reasons, and lets one that has written already go on.
     """

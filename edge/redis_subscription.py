@@ -65,7 +65,7 @@ class ServerSubscription:
             self._has_ended.set()
 
     async def opened(self) -> None:
-        """Return when the server has confirmed every channel. Raises Unavailable, or RedisError when it refuses."""
+        """Return when the server has confirmed every channel. Raises Unavailable, also when it refuses."""
         await self._is_decided.wait()
         if self._refusal is not None:
             raise self._refusal

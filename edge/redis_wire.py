@@ -20,7 +20,7 @@ from redis.exceptions import RedisError as DriverError
 
 from contracts.errors import CodeWarzError, Invalid, Unavailable
 from contracts.ports import RedisReply
-from edge.redis_error import RedisError, meaning
+from edge.redis_error import RETRY_AFTER_S, RedisError, meaning
 from edge.redis_words import packed
 
 PORT = 6379
@@ -55,8 +55,10 @@ def address_of(url: str) -> Address:
         port = parts.port or PORT
         options = parse_qs(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
         database = int(parts.path.strip("/") or "0")
-    except ValueError as exc:
-        raise _bad() from exc
+    except ValueError:
+        raise _bad() from None  # its text may be a part of the password
+    if "@" in parts.query:
+        raise _bad()
     if parts.scheme not in ("redis", "rediss") or not parts.hostname or parts.fragment or database < 0:
         raise _bad()
     tls = None
@@ -73,7 +75,9 @@ def address_of(url: str) -> Address:
 
 
 def _bad() -> Invalid:
-    return Invalid("the redis URL cannot be read: write redis://:password@host:port/0, or rediss:// for TLS")
+    return Invalid(
+        "the redis URL cannot be read: write redis://:password@host:port/0, or rediss:// for TLS; in a password, / as %2F, # as %23, ? as %3F"
+    )
 
 
 class _Parser(_AsyncHiredisParser):
@@ -108,7 +112,7 @@ class Wire:
 
     @classmethod
     async def open(cls, address: Address, connect_s: float) -> Self:
-        """Connect and log in within ``connect_s`` seconds. Raises Unavailable, or RedisError when the server refuses the password or the database."""
+        """Connect and log in within ``connect_s`` seconds. Raises Unavailable, also when the server refuses the password or the database."""
         wire = cls(address, connect_s)
         try:
             async with asyncio.timeout(connect_s):
@@ -155,10 +159,10 @@ class Wire:
 
 
 def refused(reply: RedisError, address: Address) -> CodeWarzError:
-    """Return what a refused login means."""
+    """Return what a refused login or subscription means: nothing happened, and it is waited for until the URL, or the server, is mended."""
     error = meaning(reply.detail)
     if isinstance(error, RedisError):
-        return RedisError(f"{reply.detail} ({address} refuses what its URL says)")
+        return Unavailable(f"{address} refuses what its URL says: {reply.detail}", retry_after_s=RETRY_AFTER_S)
     return error
 
 

@@ -40,6 +40,7 @@ METRICS: dict[str, Metric] = {
     "sse_clients": Metric("gauge", "Open event streams.", ("stream",)),
     "sse_events": Metric("counter", "Events encoded for streams.", ("stream",)),
     "sse_dropped": Metric("counter", "Slow stream clients that were reset.", ("stream",)),
+    "sse_unreadable": Metric("counter", "Events in Redis that are none of ours, passed over.", ("stream",)),
     "outbox_published": Metric("counter", "Outbox rows published and confirmed."),
     "outbox_parked": Metric("counter", "Outbox rows given up after many refusals."),
     "submissions_published_again": Metric("counter", "Submissions whose message was lost and published again."),

@@ -113,7 +113,14 @@ def _add_breakers(blueprint: Blueprint, redis: Redis) -> None:
     async def breakers() -> Response:
         pairs = await redis.call("HGETALL", BREAKERS_KEY)
         named = zip(pairs[::2], pairs[1::2], strict=True)
-        return _json(Breakers([Breaker(name.decode(), state.decode()) for name, state in sorted(named)]))
+        return _json(
+            Breakers(
+                [
+                    Breaker(name.decode(errors="replace"), state.decode(errors="replace"))
+                    for name, state in sorted(named)
+                ]
+            )
+        )
 
 
 async def _checks(what: Monitored) -> dict[str, str]:

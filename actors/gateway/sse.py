@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import msgspec
+import structlog
 import trio
 
-from actors.boards import BOARD_CHANNEL, BoardChanged, Boards, BoardView
+from actors.boards import BOARD_CHANNEL, BoardChanged, BoardPage, Boards, BoardView
 from actors.gateway.frames import parse_event_id
 from actors.gateway.identity import ACCESS_TTL_S
 from actors.gateway.progress_events import encode_step
@@ -28,9 +29,10 @@ from actors.gateway.sources import BoardSource, EventBody, ReadSteps, Source, Su
 from actors.gateway.topics import TOO_SLOW, BoardTopic, Client, ReadRules, SubmissionClient
 from actors.patience import again_and_again
 from actors.progress import PROGRESS_PREFIX
-from contracts.errors import TooMany, Unavailable
+from contracts.errors import CodeWarzError, TooMany, Unavailable
 from contracts.messages import Progress
 from contracts.ports import Meter, Redis, Subscription, WallClock
+from contracts.reading import Unreadable, reader
 from supervisor.context import Context
 
 C = TypeVar("C", bound=Client)
@@ -42,8 +44,9 @@ TICK_S = 0.5
 CHECK_S = 5.0  # how often watched boards are compared with the truth, in case the last message was lost
 LIVE_TIMEOUT_S = 5.0
 
-_decode_change = msgspec.json.Decoder(BoardChanged).decode
-_decode_progress = msgspec.json.Decoder(Progress).decode
+_log = structlog.get_logger("gateway")
+_read_change = reader(msgspec.json.Decoder(BoardChanged))
+_read_step = reader(msgspec.json.Decoder(Progress))
 
 
 class StreamLimits(msgspec.Struct, frozen=True):
@@ -83,6 +86,7 @@ class Hub:
         self._slots: Counter[str] = Counter()
         self._live = trio.Event()
         self._is_draining = False
+        self._told_of: set[str] = set()
         self.streams = 0
 
     # ---- the actor ---------------------------------------------------------------------------------------------------
@@ -115,19 +119,31 @@ class Hub:
             self.hear(channel, payload)
 
     def hear(self, channel: str, payload: bytes) -> None:
-        """Take in one message."""
-        if channel == BOARD_CHANNEL:
-            change = _decode_change(payload)
-            topic = self._topics.get((change.contest_id, change.view))
-            if topic is not None:
-                self._meter.count("sse_events", stream="board")
-                topic.hear(change)
-            return
+        """Take in one message. One that is none of ours is passed over: whoever may publish to Redis must not be able to end gateways."""
+        stream, take = (
+            ("board", self._hear_of_board) if channel == BOARD_CHANNEL else ("submission", self._hear_of_step)
+        )
+        try:
+            take(channel, payload)
+        except (Unreadable, OverflowError) as error:  # the latter of points that are no number a float can be
+            self._meter.count("sse_unreadable", stream=stream)
+            if stream not in self._told_of:  # once: there may be as many as somebody likes
+                self._told_of.add(stream)
+                _log.error("unreadable_event", channel=channel, error=str(error))
+
+    def _hear_of_board(self, _channel: str, payload: bytes) -> None:
+        change = _read_change(payload)
+        topic = self._topics.get((change.contest_id, change.view))
+        if topic is not None:
+            self._meter.count("sse_events", stream="board")
+            topic.hear(change)
+
+    def _hear_of_step(self, channel: str, payload: bytes) -> None:
         watchers = self._submissions.get(channel.removeprefix(PROGRESS_PREFIX))
         if watchers:
-            self._meter.count("sse_events", stream="submission")
-            step = _decode_progress(payload)
+            step = _read_step(payload)
             frame = encode_step(step)
+            self._meter.count("sse_events", stream="submission")
             for client in tuple(watchers):
                 client.hear(step, frame)
 
@@ -170,13 +186,25 @@ class Hub:
             for key, topic in tuple(self._topics.items()):
                 if not topic.clients:
                     continue
-                page = await self._boards.page(topic.contest_id, topic.view, limit=1)
+                page = await self._look(topic)
                 if page is None or page.version <= topic.last:
                     behind.pop(key, None)
                 elif behind.get(key) == topic.last:
                     topic.lose_track("events were lost")  # behind for two rounds without moving
                 else:
                     behind[key] = topic.last
+
+    async def _look(self, topic: BoardTopic) -> BoardPage | None:
+        """Return the top of a board. One whose keys somebody has spoiled is as good as none: whoever asks for it is told so, and the others watch on."""
+        try:
+            return await self._boards.page(topic.contest_id, topic.view, limit=1)
+        except Unavailable:
+            raise
+        except (CodeWarzError, msgspec.MsgspecError, ValueError, RecursionError) as error:
+            if topic.contest_id not in self._told_of:
+                self._told_of.add(topic.contest_id)
+                _log.error("unreadable_board", contest=topic.contest_id, error=str(error))
+            return None
 
     # ---- streams -----------------------------------------------------------------------------------------------------
 

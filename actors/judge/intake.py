@@ -15,9 +15,10 @@ from actors.judge.lease import LeaseHeld, LeaseLost, held
 from actors.judge.worker import Outcome, ask_core
 from actors.outbox import QUEUES, SUBMISSION_QUEUE
 from actors.patience import again_and_again
-from contracts.errors import SetAside, Unavailable
+from contracts.errors import CodeWarzError, SetAside, Unavailable
 from contracts.messages import GetWork, JudgeRequested, Offer, PersistVerdict
 from contracts.ports import Broker, BrokerDelivery, Redis, Rpc
+from contracts.reading import Unreadable, reader
 from contracts.verdicts import Verdict
 from supervisor.context import Context
 from supervisor.errors import MailboxClosed, MessageQuarantined
@@ -29,7 +30,7 @@ FAILED_PAUSE_CAP_S = 4.0  # a neighbour that is back is noticed within it
 GIVE_BACK_AFTER_S = 300.0  # of failing here: perhaps another process can; sooner, an absent neighbour would use up the deliveries, and the dead letters fill
 
 _log = structlog.get_logger("judge")
-_decode = msgspec.json.Decoder(JudgeRequested).decode
+_read = reader(msgspec.json.Decoder(JudgeRequested))
 _Attempt = tuple[str, int]  # a submission's identifier, and which of its attempts
 
 
@@ -63,11 +64,11 @@ class Intake:
                 nursery.start_soon(self._settle, delivery, in_hand, name=f"settle {delivery.message.message_id}")
 
     async def _announce(self) -> None:
-        """Say what can be judged here, for as long as it can; that Redis is away for a while must not end a judging."""
+        """Say what can be judged here, for as long as it can; that Redis is away for a while, or holds something else there, must not end a judging."""
         while True:
             try:
                 await languages.announce(self.redis, self.name, self.offers)
-            except Unavailable as error:
+            except CodeWarzError as error:
                 _log.warning("languages_untold", error=error.detail)
                 await trio.sleep(FAILED_PAUSE_S)
             else:
@@ -80,9 +81,9 @@ class Intake:
         would take the place of somebody else's request, all of them together every place, for as long as the lease of a judge that died.
         """
         try:
-            request = _decode(delivery.message.body)
-        except msgspec.MsgspecError as error:
-            _log.error("unreadable_message", message=delivery.message.message_id, error=str(error))
+            request = _read(delivery.message.body)
+        except Unreadable as error:
+            _log.error("unreadable_message", message=delivery.message.message_id, error=error.detail)
             await delivery.reject()
             return
         attempt = (request.submission_id, request.attempt)
@@ -92,15 +93,16 @@ class Intake:
             await spare.ack()
             return
         in_hand[attempt] = delivery
-        try:
-            outcome = await self._ask_until_clear(request)
-        except SetAside as error:
-            _log.error("request_set_aside", submission=request.submission_id, error=error.detail)
-            await in_hand.pop(attempt).reject()
-            return
+        outcome = await self._ask_until_clear(request)
         # buggify at intake.settled
         delivery = in_hand.pop(attempt)
-        await (delivery.ack() if outcome is Outcome.SETTLED else delivery.nack())
+        match outcome:
+            case Outcome.SETTLED:
+                await delivery.ack()
+            case Outcome.REFUSED:
+                await delivery.reject()
+            case _:
+                await delivery.nack()
 
     async def _ask_until_clear(self, request: JudgeRequested) -> Outcome:
         """Have the request judged. While somebody else holds its lease, wait: either the verdict comes, or the lease ends.
@@ -117,7 +119,9 @@ class Intake:
                 outcome = await self._give_up(request)
             except MailboxClosed:
                 outcome = Outcome.HELD
-            if outcome is Outcome.SETTLED or (outcome is Outcome.FAILED and trio.current_time() >= give_back_at):
+            if outcome in (Outcome.SETTLED, Outcome.REFUSED) or (
+                outcome is Outcome.FAILED and trio.current_time() >= give_back_at
+            ):
                 return outcome
             if outcome is Outcome.HELD:
                 await trio.sleep(HELD_PAUSE_S)
@@ -141,6 +145,9 @@ class Intake:
         except (LeaseLost, Unavailable, SetAside) as error:
             _log.warning("giving_up_interrupted", submission=request.submission_id, error=repr(error))
             return Outcome.FAILED
+        except CodeWarzError as error:
+            _log.error("giving_up_refused", submission=request.submission_id, error=repr(error))
+            return Outcome.REFUSED
         return Outcome.SETTLED
 
 

@@ -56,6 +56,7 @@ class Outcome(StrEnum):
     SETTLED = "settled"  # durable, by us or by another: acknowledge
     HELD = "held"  # somebody else is at it: look again later
     FAILED = "failed"  # nothing durable happened: try again, here or elsewhere
+    REFUSED = "refused"  # nothing durable happened, and asked again it would be the same: to the dead letters
 
 
 @dataclass
@@ -112,9 +113,12 @@ class Worker:
                 return Outcome.SETTLED
         except LeaseHeld:
             return Outcome.HELD
-        except (LeaseLost, Unavailable, SetAside) as error:
+        except (LeaseLost, Unavailable, SetAside) as error:  # core's own crashes are mostly not this request's doing
             _log.warning("judging_interrupted", submission=request.submission_id, error=repr(error))
             return Outcome.FAILED
+        except CodeWarzError as error:  # no reason for a worker to end: the next request is somebody else's
+            _log.error("judging_refused", submission=request.submission_id, error=repr(error))
+            return Outcome.REFUSED
         finally:
             structlog.contextvars.unbind_contextvars("correlation_id")
 

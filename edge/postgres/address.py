@@ -38,10 +38,12 @@ class Address:
         try:
             parts = urlsplit(url)
             port = parts.port or PORT
-        except ValueError as exc:
+        except ValueError:
+            raise Invalid(f"the database's URL cannot be read: {_FORM}") from None  # its text may be the password
+        if "@" in parts.path + parts.query + parts.fragment:
             raise Invalid(
-                f"the database's URL cannot be read ({exc}): {_FORM}"
-            ) from None  # its text may be the password
+                f"the database's URL cannot be read (in a password, write / as %2F, # as %23, ? as %3F, @ as %40): {_FORM}"
+            )
         if parts.scheme != "postgresql":
             raise Invalid(f"the database's URL has the scheme {parts.scheme!r}: {_FORM}")
         database = unquote(parts.path.removeprefix("/"))

@@ -15,6 +15,7 @@ from aiormq import Connection
 from aiormq.channel import Channel
 
 from contracts.errors import CodeWarzError, Unavailable
+from edge.rabbitmq import leniency
 from edge.rabbitmq.errors import mapped
 from edge.rabbitmq.url import Address
 
@@ -28,6 +29,7 @@ HEALTHY_S = 5.0  # a connection that lasted less counts as a failed attempt
 
 # What the driver logs arrives here as an exception as well, and is told once, by whoever made the call.
 logging.getLogger("aiormq").setLevel(logging.CRITICAL)
+leniency.install()
 
 
 class _Connection(Connection):

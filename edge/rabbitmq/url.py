@@ -12,6 +12,7 @@ from yarl import URL
 from contracts.errors import FieldError, Invalid
 
 PORTS = {"amqp": 5672, "amqps": 5671}  # IANA's
+FORM = "it must be amqp://user:password@host:port/vhost or amqps://…"
 HEARTBEAT_S = 3  # RabbitMQ advises against less than 5 on slow networks; ours is the same rack, and a silent death must be known within 10 s
 
 
@@ -32,10 +33,12 @@ class Address:
         try:
             split = urlsplit(url)
             port = split.port
-        except ValueError as error:
-            raise _invalid(str(error)) from error
+        except ValueError:
+            raise _invalid(FORM) from None  # its text may be a part of the password
+        if "@" in split.path + split.query + split.fragment:
+            raise _invalid(f"in a password, write / as %2F, # as %23, ? as %3F and @ as %40: {FORM}")
         if split.scheme not in PORTS or not split.hostname or split.fragment:
-            raise _invalid("it must be amqp://user:password@host:port/vhost or amqps://…")
+            raise _invalid(FORM)
         options = dict(parse_qsl(split.query, keep_blank_values=True))
         cafile = options.pop("cafile", None)
         if options or (cafile is not None and split.scheme != "amqps"):

@@ -9,6 +9,7 @@ from aiormq.abc import DeliveredMessage
 from pamqp.commands import Basic
 
 from contracts.ports import DEATH_COUNT, DEATH_QUEUE, DEATH_REASON, DEATH_ROUTING_KEY, BrokerMessage
+from contracts.reading import count_of
 from edge.rabbitmq.topology import without_level
 
 PERSISTENT = 2
@@ -45,8 +46,7 @@ def message_of(delivered: DeliveredMessage) -> BrokerMessage:
 
 def deliveries_before(delivered: DeliveredMessage) -> int:
     """Return how many deliveries came before this one; only a quorum queue's messages tell."""
-    count = (delivered.header.properties.headers or {}).get(DELIVERY_COUNT, 0)
-    return count if isinstance(count, int) else 0
+    return count_of((delivered.header.properties.headers or {}).get(DELIVERY_COUNT))
 
 
 def _is_rabbits(name: str) -> bool:
@@ -58,15 +58,19 @@ def _list(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
+def _text(value: object) -> str:
+    """Return a header's value as a text; what is none, and may be as deep as somebody likes, is none."""
+    return value if isinstance(value, str) else ""
+
+
 def _epitaph(deaths: list[dict[str, Any]], carried: str) -> dict[str, str]:
     """Return the last death, which RabbitMQ puts first, and how many there were in all."""
     last = deaths[0]
     keys = _list(last.get("routing-keys")) or [""]
-    counts = [each.get("count") for each in deaths]
-    count = sum(each if isinstance(each, int) else 1 for each in counts) + (int(carried) if carried.isdecimal() else 0)
+    count = sum(count_of(each.get("count")) or 1 for each in deaths) + count_of(carried)
     return {
-        DEATH_QUEUE: without_level(str(last.get("queue", ""))),
-        DEATH_REASON: str(last.get("reason", "")),
-        DEATH_ROUTING_KEY: without_level(str(keys[0])),
+        DEATH_QUEUE: without_level(_text(last.get("queue"))),
+        DEATH_REASON: _text(last.get("reason")),
+        DEATH_ROUTING_KEY: without_level(_text(keys[0])),
         DEATH_COUNT: str(count),
     }

@@ -57,6 +57,8 @@ class RpcUrl:
             _refuse(SHAPE)
         if parts.scheme not in ("grpc", "grpcs"):
             _refuse(f"its scheme is neither grpc nor grpcs: {SHAPE}")
+        if "@" in parts.query:
+            _refuse(f"an @ has no meaning behind a ? (in the secret, write ? as %3F and @ as %40): {SHAPE}")
         if parts.path not in ("", "/") or parts.fragment:
             _refuse(
                 f"a path or a fragment has no meaning here (in the secret, write / as %2F, # as %23, ? as %3F): {SHAPE}"
@@ -151,4 +153,4 @@ def _for_http2(context: ssl.SSLContext) -> ssl.SSLContext:
 
 
 def _refuse(why: str) -> NoReturn:
-    raise Invalid(f"CODEWARZ_RPC: {why}")
+    raise Invalid(f"CODEWARZ_RPC: {why}") from None  # what came before it may say a part of the secret

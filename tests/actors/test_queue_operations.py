@@ -10,7 +10,7 @@ import pytest
 from actors.outbox import QUEUES
 from actors.queue_operations import QueueOperations
 from actors.system import Neighbours
-from contracts.errors import Conflict, Invalid, NotFound
+from contracts.errors import Conflict, EdgeLost, Invalid, NotFound
 from contracts.messages import Topic
 from contracts.ports import Broker, BrokerMessage, Database
 from tests.conftest import Clock
@@ -169,6 +169,64 @@ async def test_only_dead_letter_queues_can_be_purged(operations: QueueOperations
 async def test_a_count_that_is_none_is_refused(operations: QueueOperations, count: object) -> None:
     with pytest.raises(Invalid, match="count is a whole number"):
         await operations.dlq_purge({"queue": "verdict.dlq", "count": cast("Any", count)})
+
+
+# ---- what somebody put there who is none of us ------------------------------------------------------------------------
+
+
+async def planted(broker: Broker, grave: str, identifier: str, body: bytes = BODY, **headers: str) -> None:
+    """Put a message among the dead letters that has never been in another queue."""
+    await broker.declare(QUEUES)
+    headers = {name.replace("_", "-"): value for name, value in headers.items()}
+    await broker.publish(grave, BrokerMessage(body=body, message_id=identifier, priority=0, headers=headers))
+
+
+@pytest.mark.parametrize("count", ["abc", "9" * 4999, "-1", "٣", "²", ""])
+async def test_a_number_of_deaths_that_is_none_is_none(operations: QueueOperations, broker: Broker, count: str) -> None:
+    await planted(broker, "submission.dlq", "a", x_death_count=count)
+    (found, _) = (await operations.dlq_list({}))["queues"]
+    assert found["first"][0]["deaths"] == 0
+    assert (await operations.dlq_show({"message_id": "a"}))["deaths"] == 0
+
+
+@pytest.mark.parametrize(
+    "body", [b"[" * 50_000, b'{"type":' + b"[" * 50_000, b'{"type":"\xff"}', b"[]"], ids=lambda body: repr(body[:12])
+)
+async def test_what_a_letter_is_about_need_not_be_readable(
+    operations: QueueOperations, broker: Broker, body: bytes
+) -> None:
+    await planted(broker, "submission.dlq", "a", body)
+    assert (await operations.dlq_list({}))["queues"][0]["first"][0]["about"] == "unreadable"
+
+
+async def test_a_letter_that_says_where_it_came_from_is_not_believed(
+    operations: QueueOperations, broker: Broker
+) -> None:
+    await planted(broker, "verdict.dlq", "a", x_death_routing_key="x" * 5000)
+    assert (await operations.dlq_replay({"message_id": "a"}))["replayed"] == 1
+    assert [each.message_id for each in await waiting(broker, "verdict.queue")] == ["a"]
+
+
+async def test_what_no_database_keeps_is_replaced_in_the_audit_log(
+    operations: QueueOperations, broker: Broker, database: Database
+) -> None:
+    await planted(broker, "verdict.dlq", "a\0b\x1b[2J")
+    await operations.dlq_purge({"queue": "verdict.dlq", "count": 1})
+    assert await noted(database) == [("operator unknown", "dlq.purge", "verdict.dlq", "1: a\ufffdb\ufffd[2J")]
+
+
+async def test_purging_goes_on_when_nothing_can_be_looked_at(
+    operations: QueueOperations, broker: Broker, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await dead(broker, "a", topic=Topic.VERDICT)
+
+    async def peek(_queue: str, _limit: int) -> list[BrokerMessage]:
+        raise EdgeLost("the frame is broken")
+
+    monkeypatch.setattr(broker, "peek", peek)
+    assert (await operations.dlq_purge({"queue": "verdict.dlq", "count": 1}))["purged"] == 1
+    ((_, _, _, detail),) = await noted(database)
+    assert detail == "1: (could not be looked at: the frame is broken)"
 
 
 # ---- the outbox ------------------------------------------------------------------------------------------------------

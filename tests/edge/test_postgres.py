@@ -110,6 +110,12 @@ def test_a_url_names_everything_and_hides_the_password() -> None:
         ("postgresql://ada:secret@host/house?sslrootcert=/ca.pem", "nothing would be verified"),
         ("postgresql://ada:secret@host/house?options=-c", "'options'"),
         ("", "has the scheme ''"),
+        ("postgresql://ada:secret/more@host/house", "cannot be read"),
+        ("postgresql://ada:12/secret@host/house", "cannot be read"),
+        ("postgresql://ada:12?secret=x@host/house", "cannot be read"),
+        ("postgresql://ada:12#secret@host/house", "cannot be read"),
+        ("postgresql://ada:[secret@host/house", "cannot be read"),
+        ("postgresql://ada:secret\u2100@host/house", "cannot be read"),
     ],
 )
 def test_a_bad_url_is_refused_in_one_line_without_the_password(url: str, why: str) -> None:

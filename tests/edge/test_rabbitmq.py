@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import socket
+import struct
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, suppress
 from functools import partial
@@ -134,11 +136,22 @@ def test_a_url_says_where_and_who_and_its_text_does_not_say_the_password() -> No
         "amqp://rabbit/?heartbeat=1",
         "amqp://rabbit/?cafile=x",
         "amqps://rabbit/?cafile=/nowhere/ca.pem",
+        "amqp://codewarz:secret/hunter2@rabbit/",
+        "amqp://codewarz:secret/1@rabbit:5672/",
+        "amqp://codewarz:12/secret@rabbit:5672/",
+        "amqp://codewarz:12?secret@rabbit:5672/",
+        "amqp://codewarz:12?secret=@rabbit:5672/",
+        "amqp://codewarz:12#secret@rabbit:5672/",
+        "amqp://codewarz:[secret@rabbit:5672/",
+        "amqp://codewarz:secret\u2100@rabbit:5672/",
     ],
 )
-async def test_a_bad_url_is_invalid(url: str, aio: AsyncioLoop) -> None:
-    with pytest.raises(Invalid):
+async def test_a_bad_url_is_invalid_and_not_repeated(url: str, aio: AsyncioLoop) -> None:
+    with pytest.raises(Invalid) as caught:
         RabbitMqBroker(url, aio)
+    said = "".join(traceback.format_exception(caught.value, chain=True, limit=0))
+    assert "secret" not in said
+    assert "hunter2" not in said
 
 
 async def test_a_wrong_password_is_told_without_it(engine: RabbitMq, aio: AsyncioLoop) -> None:
@@ -509,6 +522,87 @@ async def test_a_message_of_somebody_else_with_strange_headers_stops_nobody(
             delivery = await receive(consumer)
             assert (delivery.message.body, delivery.message.headers["ok"]) == (b"?", "yes")
             await delivery.ack()
+
+
+def long_text(text: bytes) -> bytes:
+    return b"S" + struct.pack(">I", len(text)) + text
+
+
+def table(*items: tuple[bytes, bytes]) -> bytes:
+    """Return a field table as it goes over the wire, of values that are encoded already."""
+    content = b"".join(bytes([len(name)]) + name + value for name, value in items)
+    return struct.pack(">I", len(content)) + content
+
+
+def nested(depth: int) -> bytes:
+    value = long_text(b"x")
+    for _ in range(depth):
+        value = b"F" + table((b"", value))
+    return value
+
+
+class Raw(Basic.Properties):
+    """Properties as somebody writes them who does not use a well-behaved library: the flags, and what follows them."""
+
+    def __init__(self, flags: int, content: bytes) -> None:
+        super().__init__()
+        self._raw = struct.pack(">H", flags) + content
+
+    def marshal(self) -> bytes:
+        return self._raw
+
+
+MESSAGE_ID, TIMESTAMP, HEADERS = 1 << 7, 1 << 6, 1 << 13
+OK = (b"ok", long_text(b"yes"))
+HOSTILE = {
+    "a moment of no year": Raw(TIMESTAMP, struct.pack(">Q", 2**62)),
+    "the last moment": Raw(TIMESTAMP, struct.pack(">Q", 2**64 - 1)),
+    "a moment of the year 40000": Raw(TIMESTAMP, struct.pack(">Q", 1_200_000_000_000_000)),
+    "a moment among the headers": Raw(HEADERS, table((b"t", b"T" + struct.pack(">Q", 2**62)), OK)),
+    "an id that is no text": Raw(MESSAGE_ID, bytes([255]) + b"\xff" * 255),
+    "a name that is no text": Raw(HEADERS, table((b"\xff\xfe", long_text(b"x")), OK)),
+    "a text that is no text": Raw(HEADERS, table((b"t", long_text(b"\xff\xfe")), OK)),
+    "tables in tables": Raw(HEADERS, table((b"t", nested(15_000)), OK)),
+    "some tables in tables": Raw(HEADERS, table((b"x-death", nested(300)), OK)),
+    "a count without end": Raw(HEADERS, table((b"x-death-count", long_text(b"9" * 4_999)), OK)),
+    "a count that is none": Raw(HEADERS, table((b"x-death-count", long_text(b"abc")), OK)),
+    "a great many deliveries": Raw(HEADERS, table((b"x-delivery-count", b"l" + struct.pack(">q", 2**62)), OK)),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+async def test_no_message_of_somebody_else_ends_a_connection(
+    broker: RabbitMqBroker, aio: AsyncioLoop, name: str
+) -> None:
+    async def publish(routing_key: str) -> None:
+        channel = await broker._link.channel(confirms=True)
+        await channel.basic_publish(b"?", routing_key=routing_key, properties=HOSTILE[name])
+        await channel.close()
+
+    await broker.publish("plain", message("before"))
+    async with broker.consume("plain", prefetch=3) as consumer:
+        before = await receive(consumer)
+        await aio.call(publish, "plain")
+        hostile = await receive(consumer)
+        await broker.publish("plain", message("after"))
+        after = await receive(consumer)
+        assert (hostile.message.body, after.message.message_id) == (b"?", "after")
+        assert 0 <= hostile.delivery_count < 10**9
+        for each in (before, hostile, after):
+            await each.ack()
+    await aio.call(publish, "work.p1")  # and rejected it is a dead letter that can be looked at, replayed and purged
+    delivery = await broker.get("work")
+    assert delivery is not None
+    await delivery.reject()
+    with trio.fail_after(10):
+        while not (letters := await broker.peek("dead", 10)):
+            await trio.sleep(0.05)
+    assert letters[0].headers.get("x-death-count", "1") == "1"
+    letter = await broker.get("dead")
+    assert letter is not None
+    await broker.publish("plain", letter.message)
+    await letter.ack()
+    assert len(await drained(broker, "plain")) == 1
 
 
 # ---- consuming by priority -------------------------------------------------------------------------------------------

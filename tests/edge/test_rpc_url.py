@@ -47,7 +47,7 @@ def test_a_process_that_serves_nothing_has_no_address(text: str) -> None:
         (f"grpc://user:{SECRET}@a:1", "user's name"),
         (f"grpc://:{SECRET}/x@a:1", "path or a fragment"),
         (f"grpc://:{SECRET}#x@a:1", "path or a fragment"),
-        (f"grpc://:{SECRET}?x@a:1", "cannot be read|'x@a:1'|is none of"),
+        (f"grpc://:{SECRET}?x@a:1", "no meaning behind"),
         (f"grpc://:{SECRET}@a:port", "address to serve at"),
         (f"grpc://:{SECRET}@a", "address to serve at"),
         (f"grpc://:{SECRET}@a:65536", "address to serve at"),

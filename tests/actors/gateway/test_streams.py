@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,12 +18,14 @@ from actors.gateway import sse, topics
 from actors.gateway.identity import ACCESS_COOKIE
 from actors.gateway.sources import HEARTBEAT_S
 from actors.progress import announce, begin, report
+from actors.progress import channel as progress_channel
 from contracts.messages import BuildBoard, PersistVerdict, Progress, Rejudge, Submit, UpdateLeaderboard
 from contracts.scoring import Entry
 from contracts.verdicts import TestResult, Verdict
 from tests.actors.gateway.conftest import House, Visitor, body_of
 
 BOARD = "/api/v1/leaderboard/stream/open"
+UNREADABLE = [b"x", b"", b"\xff", b'{"contest_id":"\xff"}', b'{"epoch":' + b"[" * 50_000, b"[]"]
 
 
 class Event(msgspec.Struct):
@@ -248,6 +251,47 @@ class TestBoard:
             reset, fresh = await stream.next(3 * sse.CHECK_S), await stream.next()
             assert (reset.kind, fresh.kind, fresh.seq) == ("reset", "snapshot", snapshot.seq + 1)
 
+    @pytest.mark.parametrize("spoiled", UNREADABLE, ids=lambda body: repr(body[:30]))
+    async def test_what_is_no_event_is_passed_over(self, house: House, board: Boards, spoiled: bytes) -> None:
+        async with opened(house.anonymous, BOARD) as stream:
+            await stream.next()
+            for _ in range(5):
+                await house.redis.call("PUBLISH", BOARD_CHANNEL, spoiled)
+            await solve(house, board, "bob", 1, Verdict.AC)
+            assert (await stream.next()).kind == "update"
+
+    async def test_an_event_with_numbers_that_cannot_be_passed_on_is_passed_over(
+        self, house: House, board: Boards
+    ) -> None:
+        async with opened(house.anonymous, BOARD) as stream:
+            snapshot = await stream.next()
+            epoch, _, seq = (snapshot.id or "").rpartition(":")
+            row = {"user_id": "x", "username": "x", "rank": 1, "score": 1, "penalty": 1, "last_ms": 1}
+            spoiled = {"contest_id": "open", "view": "public", "epoch": epoch, "version": int(seq) + 1, "total": 1}
+            body = json.dumps({**spoiled, "row": {**row, "cells": {"add": {"score": 10**400 + 1}}}})
+            await house.redis.call("PUBLISH", BOARD_CHANNEL, body)
+            await solve(house, board, "bob", 1, Verdict.AC)
+            assert (await stream.next()).data["row"]["user_id"] == "bob"
+
+    @pytest.mark.parametrize("spoil", [("SET", "x"), ("HSET", "version", "x")], ids=lambda spoil: spoil[0])
+    async def test_a_board_whose_keys_are_spoiled_ends_nobody_elses_stream(
+        self, house: House, board: Boards, spoil: tuple[str, ...], autojump_clock: trio.testing.MockClock
+    ) -> None:
+        async with opened(house.anonymous, BOARD) as stream:
+            await stream.next()
+            live = house.services.hub._live
+            meta = "board:{open}:public:meta"
+            if spoil[0] == "SET":
+                await house.redis.call("DEL", meta)
+            await house.redis.call(spoil[0], meta, *spoil[1:])
+            await trio.sleep(3 * sse.CHECK_S)
+            assert house.services.hub._live is live  # its actor has not been restarted
+
+    async def test_a_board_whose_version_is_none_is_built_again(self, house: House, board: Boards) -> None:
+        await house.redis.call("HSET", "board:{open}:jury:meta", "contest_version", b"\xff")
+        await house.rpc.call("leaderboard", BuildBoard(contest_id="open"), timeout=5)
+        assert await board.contest_version("open") is not None
+
     async def test_a_board_made_afresh_resets(self, house: House, board: Boards) -> None:
         async with opened(house.anonymous, BOARD) as stream:
             snapshot = await stream.next()
@@ -402,6 +446,24 @@ class TestSubmission:
             assert [event.kind for event in events] == ["state", "state", "test", "verdict"]
             assert events[2].data["number"] == 1
             assert events[3].data["verdict"] == "WA"
+
+    @pytest.mark.parametrize("spoiled", UNREADABLE, ids=lambda body: repr(body[:30]))
+    async def test_what_is_no_step_is_passed_over(self, house: House, ada: Visitor, spoiled: bytes) -> None:
+        async with opened(ada, await self.submit(house)) as stream:
+            await stream.next()
+            await house.redis.call("RPUSH", progress_channel("s1"), spoiled)
+            for _ in range(5):
+                await house.redis.call("PUBLISH", progress_channel("s1"), spoiled)
+            await report(house.redis, self.step(2))
+            assert (await stream.next()).data["state"] == "running"
+        async with opened(ada, "/api/v1/submissions/s1/stream") as stream:  # and of the steps that are kept
+            assert (await stream.next()).data["state"] == "running"
+
+    async def test_steps_under_a_key_of_another_kind_are_none(self, house: House, ada: Visitor) -> None:
+        path = await self.submit(house)
+        await house.redis.call("SET", progress_channel("s1"), "x")
+        async with opened(ada, path) as stream:
+            assert (await stream.next()).data["state"] == "queued"
 
     async def test_who_comes_in_the_middle_sees_what_happened_before(self, house: House, ada: Visitor) -> None:
         path = await self.submit(house)

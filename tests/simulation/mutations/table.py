@@ -57,8 +57,8 @@ MUTATIONS: tuple[Mutation, ...] = (
         patch=(
             Replace(
                 INTAKE,
-                "            outcome = await self._ask_until_clear(request)\n",
-                "            await delivery.ack()\n            await self._ask_until_clear(request)\n            return\n",
+                "        outcome = await self._ask_until_clear(request)\n",
+                "        await delivery.ack()\n        await self._ask_until_clear(request)\n        return\n",
             ),
         ),
         caught_by=0,
