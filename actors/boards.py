@@ -16,6 +16,7 @@ import trio
 from contracts.errors import CodeWarzError
 from contracts.lua import lua
 from contracts.ports import Redis, RedisReply, RedisValue, ScriptCall, WallClock
+from contracts.reading import Unreadable, reader
 from contracts.scoring import BoardRules, Cell, Entry, Total, latest, sort_key, standing
 
 BOARD_CHANNEL = "leaderboard:invalidate"  # the scripts publish a BoardChanged on it
@@ -96,7 +97,7 @@ class Contest(msgspec.Struct, frozen=True):
         return self.rules if view is BoardView.PUBLIC else msgspec.structs.replace(self.rules, freeze_ms=None)
 
 
-_decode_row = msgspec.json.Decoder(StoredRow).decode
+_read_row = reader(msgspec.json.Decoder(StoredRow))
 
 
 class Boards:
@@ -127,7 +128,7 @@ class Boards:
             bool(freeze) and self._clock.now_ms() >= int(freeze),
             total,
             first,
-            [_decode_row(row).ranked(rank) for rank, row in zip(pairs[::2], pairs[1::2], strict=True)],
+            [_read_row(row).ranked(rank) for rank, row in zip(pairs[::2], pairs[1::2], strict=True)],
         )
 
     async def apply(self, contest_id: str, user_id: str, entries: Sequence[Entry], *, username: str = "") -> bool:
@@ -208,13 +209,13 @@ class Boards:
     async def differences(
         self, contest: Contest, view: BoardView, names: dict[str, str], log: Sequence[Entry]
     ) -> list[str]:
-        """Return the users whose stored row is not what the fold of ``log`` says (missing and surplus ones too); [] when the view equals it."""
+        """Return the users whose stored row is not what the fold of ``log`` says (missing, surplus and unreadable ones too); [] when the view equals it."""
         _, rank_key, rows_key, _ = _keys(contest.contest_id, view)
         rows: RedisReply
         ranks: RedisReply
         rows, ranks = await self._redis.pipeline([["HGETALL", rows_key], ["ZRANGE", rank_key, 0, -1, "WITHSCORES"]])
-        found = {user.decode(): row for user, row in zip(rows[::2], rows[1::2], strict=True)}
-        keys = {user.decode(): int(float(score)) for user, score in zip(ranks[::2], ranks[1::2], strict=True)}
+        found = {_name(user): row for user, row in zip(rows[::2], rows[1::2], strict=True)}
+        keys = {_name(user): float(score) for user, score in zip(ranks[::2], ranks[1::2], strict=True)}
         rules = contest.view(view)
         by_user = _by_user(log)
         differing = []
@@ -225,7 +226,7 @@ class Boards:
             is_right = (
                 user in names
                 and user in found
-                and _decode_row(found[user]) == _stored(user, names[user], total, cells)
+                and _is(found[user], _stored(user, names[user], total, cells))
                 and keys.get(user) == -sort_key(rules.rules, total)
             )
             if not is_right:
@@ -277,3 +278,14 @@ def _beginning(contest_id: str, view: BoardView) -> str:
 
 def _stored(user_id: str, username: str, total: Total, cells: Mapping[str, Cell]) -> StoredRow:
     return StoredRow(user_id, username, total.score, total.penalty, total.last_ms, dict(cells))
+
+
+def _name(user: bytes) -> str:
+    return user.decode(errors="replace")  # what is no text is nobody's name
+
+
+def _is(row: bytes, right: StoredRow) -> bool:
+    try:
+        return _read_row(row) == right
+    except Unreadable:
+        return False

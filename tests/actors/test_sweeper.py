@@ -237,3 +237,23 @@ async def test_a_board_is_rebuilt_for_a_lasting_difference_and_not_because_someb
         assert await sweeper.sweep_boards() == []  # somebody else this time
         assert await sweeper.sweep_boards() == [CONTEST]
         assert await here.board_differs() == []
+
+
+async def test_a_board_that_somebody_spoiled_is_rebuilt_and_ends_no_sweeper(
+    database: Database, clock: Clock, rng: random.Random, meter: Meter, autojump_clock: trio.abc.Clock
+) -> None:
+    async with house(database, clock, rng, meter) as here:
+        await here.tree.stop("core/sweeper")
+        await here.submit(1, "AC", "ada")
+        await here.all_judged()
+        await here.board_settled()
+        boards = Boards(here.redis, clock)
+        sweeper = Sweeper(
+            database, here.with_.broker, here.redis, here.with_.rpc, boards, Log(database), clock, rng, meter
+        )
+        board = f"board:{{{CONTEST}}}:{BoardView.PUBLIC}"
+        await here.redis.call("HSET", f"{board}:rows", "ada", b'{"user_id":"\xff"}', b"\xff", "[" * 10_000)
+        await here.redis.call("ZADD", f"{board}:rank", "inf", "bob")
+        assert await sweeper.sweep_boards() == []
+        assert await sweeper.sweep_boards() == [CONTEST]
+        assert await here.board_differs() == []

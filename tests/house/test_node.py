@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from actors import house, system
+from actors.judge.intake import Intake
 from actors.judge.lease import LeaseHeld, acquire
 from actors.settings import Settings
 from edge.memory_redis import MemoryRedis
@@ -18,14 +19,13 @@ async def owner_of_a_start(monkeypatch: pytest.MonkeyPatch, data: Path, node: st
     """Describe a whole process, as ``codewarz up`` does, and return the name in which its judge owns leases."""
     owners = []
 
-    def intake(name: str, owner: str, *others: Any, **more: Any) -> system.Intake:
+    def intake(name: str, owner: str, *others: Any, **more: Any) -> Intake:
         owners.append(owner)
-        return real(name, owner, *others, **more)
+        return Intake(name, owner, *others, **more)
 
-    real = system.Intake
     monkeypatch.setattr(system, "Intake", intake)
     await house.open_house(Settings(data=data, node=node, _env_file=None), print)
-    monkeypatch.setattr(system, "Intake", real)
+    monkeypatch.setattr(system, "Intake", Intake)
     (owner,) = owners
     return f"{owner}worker"
 
