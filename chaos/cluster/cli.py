@@ -29,6 +29,7 @@ def cluster(
     """Run CodeWarz as several processes on a private PostgreSQL, Redis and RabbitMQ, on free ports. Ctrl-C ends it and throws its data away."""
     from chaos.cluster.cluster import Cluster, Shape
     from chaos.engines import Missing
+    from chaos.engines.child import write_private
 
     folder = Path(tempfile.mkdtemp(prefix="codewarz-cluster-"))
     folder.chmod(0o711)  # the engines have users of their own, which must get through
@@ -37,8 +38,7 @@ def cluster(
     try:
         typer.echo("starting PostgreSQL, Redis, RabbitMQ and the processes …")
         made.start(lambda name: typer.echo(f"  ● {name}"))
-        (folder / "env").write_text("\n".join(made.exports()) + "\n")
-        (folder / "env").chmod(0o600)
+        write_private(folder / "env", "\n".join(made.exports()) + "\n")
         _tell(made)
         signal.pause()
     except KeyboardInterrupt:
