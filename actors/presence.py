@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+import structlog
 import trio
 
 from actors.patience import again_and_again
@@ -18,6 +19,8 @@ KEY = "nodes"
 EVERY_S = 3.0
 SILENT_MS = 10_000  # three words missed: it is gone, stands still, or cannot reach Redis
 FORGOTTEN_MS = 3_600_000  # after that nobody asks any more what became of it
+
+_log = structlog.get_logger("presence")
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,10 +85,19 @@ def described(status: TreeStatus, *, now_ms: int, **identity: Any) -> Node:
 
 
 async def nodes(redis: Redis, now_ms: int) -> list[Node]:
-    """Return every process that has told of itself within the last hour, by role and name; what is older is forgotten."""
+    """Return every process that has told of itself within the last hour, by role and name. What is older is forgotten, what cannot be read left out."""
     pairs = await redis.call("HGETALL", KEY)
-    found = [msgspec.json.decode(value, type=Node) for value in pairs[1::2]]
-    old = [node.name for node in found if now_ms - node.at_ms > FORGOTTEN_MS]
+    found, old = list[Node](), list[bytes]()
+    for key, value in zip(pairs[::2], pairs[1::2], strict=True):
+        try:
+            node = msgspec.json.decode(value, type=Node)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:  # of another version, or of somebody else
+            _log.warning("node_unreadable", node=key.decode(errors="replace"), error=str(error))
+            continue
+        if now_ms - node.at_ms > FORGOTTEN_MS:
+            old.append(key)
+        else:
+            found.append(node)
     if old:
         await redis.call("HDEL", KEY, *old)
-    return sorted((node for node in found if node.name not in old), key=lambda node: (node.roles, node.name))
+    return sorted(found, key=lambda node: (node.roles, node.name))

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from chaos.engines.engine import Where
+from supervisor.visible import visible
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich", subcommand_metavar="")
 
@@ -44,7 +45,7 @@ def cluster(
     except KeyboardInterrupt:
         typer.echo("ending …")
     except (Missing, RuntimeError) as error:
-        typer.echo(str(error), err=True)
+        typer.echo(visible(error, lines=True), err=True)
         raise typer.Exit(1) from error
     finally:
         made.end()
