@@ -10,6 +10,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from supervisor.cli import ANSWER_IS_NO, NOTHING_RUNNING, Output, OutputOption, add_verbs
+from supervisor.visible import visible, visible_json
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -56,6 +57,7 @@ def _everywhere(output: Output) -> None:
     from actors import roster
     from contracts.errors import CodeWarzError
 
+    _log_to_stderr()
     try:
         found = roster.read(_settings())
     except CodeWarzError as error:
@@ -75,14 +77,21 @@ def _no(why: str, output: Output = Output.TEXT, status: int = ANSWER_IS_NO) -> N
     if output is Output.JSON:
         _json({"ok": False, "message": why})
     else:
-        typer.echo(why, err=True)
+        typer.echo(visible(why, lines=True), err=True)
     raise typer.Exit(status)
+
+
+def _log_to_stderr() -> None:
+    """Keep what is logged on a verb's way out of what it prints."""
+    from edge.telemetry import configure_logs
+
+    configure_logs("text", "warning")
 
 
 def _json(value: object) -> None:
     import msgspec
 
-    typer.echo(msgspec.json.encode(value))
+    typer.echo(visible_json(msgspec.json.encode(value)))
 
 
 def _ask(output: Output, verb: str, **fields: Any) -> dict[str, Any]:
@@ -92,6 +101,7 @@ def _ask(output: Output, verb: str, **fields: Any) -> dict[str, Any]:
     from actors import remote
     from supervisor.errors import ControlError, NothingRunning, SupervisorError
 
+    _log_to_stderr()
     try:
         return trio.run(remote.ask, _settings(), verb, fields)
     except NothingRunning as error:
@@ -101,10 +111,11 @@ def _ask(output: Output, verb: str, **fields: Any) -> dict[str, Any]:
 
 
 def _show(output: Output, result: dict[str, Any], text: str) -> None:
+    """Print what a verb came to. What others wrote in ``text`` is made visible here; what must not begin a line of its own, where the text is made."""
     if output is Output.JSON:
         _json(result)
     else:
-        typer.echo(text)
+        typer.echo(visible(text, lines=True))
 
 
 # ---- the house -------------------------------------------------------------------------------------------------------
@@ -151,7 +162,7 @@ def up(
     except* (CodeWarzError, SupervisorError) as group:
         # Only said here: Python 3.11.2, which is Debian 12's, wraps what is raised in here in a group, and a traceback follows.
         for why in dict.fromkeys(_causes(group)):
-            typer.echo(why, err=True)
+            typer.echo(visible(why, lines=True), err=True)
     if not clean:
         raise typer.Exit(ANSWER_IS_NO)
 
@@ -175,6 +186,7 @@ def migrate(output: OutputOption = Output.TEXT) -> None:
     from actors import remote
     from contracts.errors import CodeWarzError
 
+    _log_to_stderr()
     try:
         applied = trio.run(remote.migrate_database, _settings())
     except* CodeWarzError as group:
@@ -249,7 +261,9 @@ def import_(path: Annotated[Path, typer.Argument()], output: OutputOption = Outp
     """Verify a package and take it into the running house, as the newest version of its slug."""
     result = _ask(output, "problem_import", path=str(path.absolute()))
     flagged = "" if result["is_clean"] else "  (flagged: it differs from its own annotations)"
-    _show(output, result, f"{result['title']}: version {result['version']} of {result['slug']}{flagged}")
+    _show(
+        output, result, f"{visible(result['title'])}: version {result['version']} of {visible(result['slug'])}{flagged}"
+    )
 
 
 # ---- operations ------------------------------------------------------------------------------------------------------
@@ -343,7 +357,7 @@ def outbox_list(
     for row in result["items"]:
         state = "parked" if row["parked_at_ms"] else "waiting"
         what = row["last_error"] or row["body"][:80]
-        lines.append(f"{row['id']}  {row['topic']:10}  {state:7}  attempts {row['attempts']}  {what}")
+        lines.append(visible(f"{row['id']}  {row['topic']:10}  {state:7}  attempts {row['attempts']}  {what}"))
     _show(output, result, "\n".join(lines) or "nothing waits")
 
 
@@ -374,7 +388,8 @@ def dlq_list(queue: QueueOption = None, limit: LimitOption = 20, output: OutputO
     for each in result["queues"]:
         lines.append(f"{each['queue']}: {each['messages']}")
         lines += [
-            f"  {row['message_id']}  {row['reason']}, died {row['deaths']}×  {row['about']}" for row in each["first"]
+            visible(f"  {row['message_id']}  {row['reason']}, died {row['deaths']}×  {row['about']}")
+            for row in each["first"]
         ]
     _show(output, result, "\n".join(lines))
 
@@ -383,12 +398,9 @@ def dlq_list(queue: QueueOption = None, limit: LimitOption = 20, output: OutputO
 def dlq_show(message: MessageArgument, output: OutputOption = Output.TEXT) -> None:
     """Show one dead letter, whole."""
     result = _ask(output, "dlq_show", message_id=message)
-    headers = "\n".join(f"  {name}: {value}" for name, value in sorted(result["headers"].items()))
-    _show(
-        output,
-        result,
-        f"{result['message_id']} in {result['queue']}, priority {result['priority']}\n{headers}\n\n{result['body']}",
-    )
+    which = visible(f"{result['message_id']} in {result['queue']}, priority {result['priority']}")
+    headers = [visible(f"  {name}: {value}") for name, value in sorted(result["headers"].items())]
+    _show(output, result, "\n".join([which, *headers, "", result["body"]]))
 
 
 @dlq_app.command("replay")

@@ -11,9 +11,11 @@ import trio
 from pydantic import SecretStr
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from actors.settings import Settings, redacted
 from sandbox import capabilities
+from supervisor.visible import visible
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -107,18 +109,18 @@ def show(report: Examination) -> None:
     """Print it for people."""
     console = Console()
     for check in report.checks:
-        mark = "[green]✓[/]" if check.is_ok else "[red]✗[/]" if check.is_required else "[yellow]![/]"
-        console.print(f"{mark} [bold]{check.name}[/]  {check.detail}", highlight=False, soft_wrap=True)
+        mark = ("✓", "green") if check.is_ok else ("✗", "red") if check.is_required else ("!", "yellow")
+        line = Text.assemble(mark, " ", (check.name, "bold"), f"  {visible(check.detail, lines=True)}")
+        console.print(line, soft_wrap=True)
         if check.remedy:
-            console.print(f"    [cyan]{check.remedy}[/]", highlight=False, soft_wrap=True)
+            console.print(Text(f"    {visible(check.remedy, lines=True)}", "cyan"), soft_wrap=True)
     console.print()
     table = Table(box=None, header_style="dim")
     for column in ("setting", "value", "meaning"):
         table.add_column(column, overflow="fold")
     for setting in report.settings:
-        table.add_row(
-            setting.name, setting.value if setting.is_default else f"[bold]{setting.value}[/]", setting.meaning
-        )
+        value = Text(visible(setting.value), "" if setting.is_default else "bold")
+        table.add_row(setting.name, value, Text(setting.meaning))
     console.print(table)
     console.print(
         "\n[green]Everything that is needed works.[/]"

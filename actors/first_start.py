@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 import structlog
 
+from actors.gateway.identity import revoke_access_of_closed
 from actors.patience import until_done
 from contracts.errors import Duplicate
 from contracts.ids import make_id
-from contracts.messages import CreateUser, Role, SetPassword
-from contracts.ports import Database, Passwords, Rpc, WallClock
+from contracts.messages import CloseSessions, CreateUser, Role, SetPassword
+from contracts.ports import Database, Passwords, Redis, Rpc, WallClock
 from supervisor.context import Context
 
 CORE_TIMEOUT_S = 30.0
@@ -24,11 +25,12 @@ _log = structlog.get_logger("first_start")
 
 @dataclass(frozen=True)
 class Administrator:
-    """Sees to it that the administrator exists; with a password set, that it is the one set."""
+    """Sees to it that the administrator exists; with a password set, that it is the one set, and that who signed in with another is signed out."""
 
     username: str
     password: str
     database: Database
+    redis: Redis
     passwords: Passwords
     rpc: Rpc
     clock: WallClock
@@ -51,8 +53,14 @@ class Administrator:
                 "administrator_name_taken", username=self.username, mend="set CODEWARZ_ADMIN_USERNAME to another"
             )
         elif self.password and not await self.passwords.verify(row["password_hash"], self.password):
-            encoded = await self.passwords.hash(self.password)
-            await self.rpc.call("core", SetPassword(user_id=row["id"], password_hash=encoded), timeout=CORE_TIMEOUT_S)
+            await self._set_password(row["id"], await self.passwords.hash(self.password))
+
+    async def _set_password(self, user_id: str, encoded: str) -> None:
+        # The password is last, for it is what says that all of this is done; and after it, once more, whoever signed in meanwhile.
+        await self.rpc.call("core", CloseSessions(user_id=user_id), timeout=CORE_TIMEOUT_S)
+        await revoke_access_of_closed(self.database, self.redis, self.clock, user_id)
+        await self.rpc.call("core", SetPassword(user_id=user_id, password_hash=encoded), timeout=CORE_TIMEOUT_S)
+        await revoke_access_of_closed(self.database, self.redis, self.clock, user_id)
 
     async def _is_there(self) -> bool:
         row = await self.database.fetch_one(

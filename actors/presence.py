@@ -23,7 +23,6 @@ EVERY_S = 3.0
 SILENT_MS = 10_000  # three words missed: it is gone, stands still, or cannot reach Redis
 FORGOTTEN_MS = 3_600_000  # after that nobody asks any more what became of it
 
-
 _log = structlog.get_logger("presence")
 
 
@@ -100,15 +99,19 @@ def described(status: TreeStatus, *, now_ms: int, **identity: Any) -> Node:
 
 
 async def nodes(redis: Redis, now_ms: int) -> list[Node]:
-    """Return every process that has told of itself within the last hour, by role and name; what is older is forgotten."""
+    """Return every process that has told of itself within the last hour, by role and name. What is older is forgotten, what cannot be read left out."""
     pairs = await redis.call("HGETALL", KEY)
-    found = []
-    for name, said in zip(pairs[::2], pairs[1::2], strict=True):
+    found, old = list[Node](), list[bytes]()
+    for key, value in zip(pairs[::2], pairs[1::2], strict=True):
         try:
-            found.append(_read(said))
-        except Unreadable as error:
-            _log.error("unreadable_node", node=name.decode(errors="replace"), error=error.detail)
-    old = [node.name for node in found if now_ms - node.at_ms > FORGOTTEN_MS]
+            node = _read(value)
+        except Unreadable as error:  # of another version, or of somebody else
+            _log.warning("unreadable_node", node=key.decode(errors="replace"), error=error.detail)
+            continue
+        if now_ms - node.at_ms > FORGOTTEN_MS:
+            old.append(key)
+        else:
+            found.append(node)
     if old:
         await redis.call("HDEL", KEY, *old)
-    return sorted((node for node in found if node.name not in old), key=lambda node: (node.roles, node.name))
+    return sorted(found, key=lambda node: (node.roles, node.name))

@@ -19,6 +19,7 @@ from edge.clock import SystemClock
 from supervisor.client import request
 from supervisor.errors import NothingRunning
 from supervisor.status import TreeStatus
+from supervisor.visible import visible
 
 STATES = {"running": "green", "starting": "cyan", "draining": "yellow", "stopping": "yellow"}
 
@@ -76,19 +77,19 @@ def show(found: Roster) -> None:
     table.add_column("address", no_wrap=True)
     for node in found.nodes:
         table.add_row(
-            Text(node.name, style="bold"),
-            " ".join(node.roles),
+            Text(visible(node.name), style="bold"),
+            Text(visible(" ".join(node.roles))),
             _state(node, found.now_ms),
             _span(found.now_ms - node.started_at_ms),
             str(node.actors),
             Text(str(node.restarts), style="yellow") if node.restarts else Text("·", style="bright_black"),
             str(node.waiting) if node.waiting else Text("·", style="bright_black"),
-            node.url,
+            Text(visible(node.url)),
         )
     console.print(table)
     for node in found.nodes:
         for trouble in node.troubles:
-            console.print(Text.assemble(("! ", "bold yellow"), (node.name, "bold"), f"  {trouble}"))
+            console.print(Text.assemble(("! ", "bold yellow"), (visible(node.name), "bold"), f"  {visible(trouble)}"))
 
 
 def _state(node: Node, now_ms: int) -> Text:
@@ -96,7 +97,7 @@ def _state(node: Node, now_ms: int) -> Text:
     if silent_ms > SILENT_MS:
         return Text(f"✗ silent for {_span(silent_ms)}", style="bold red")
     style = "yellow" if node.troubles else STATES.get(node.state, "")
-    return Text(f"● {node.state}", style=style)
+    return Text(f"● {visible(node.state)}", style=style)
 
 
 def _span(ms: int) -> str:

@@ -57,7 +57,7 @@ class Settings(BaseSettings):
         "admin", min_length=2, max_length=32, description="administrator, made at the first start"
     )
     admin_password: SecretStr = Field(
-        SecretStr(""), description="the administrator's password; empty: a random one is printed once"
+        SecretStr(""), description="the administrator's password, at every start; empty: a random one is printed once"
     )
     secret: SecretStr = Field(
         SecretStr(""),
@@ -135,20 +135,43 @@ class Settings(BaseSettings):
             ) from error
 
     def secret_bytes(self) -> bytes:
-        """Return the secret; generated and kept in the data folder (0600) when none is set."""
+        """Return the secret; generated and kept in the data folder (0600) when none is set. Invalid when it cannot be kept, or what is there is none."""
         given = self.secret.get_secret_value()
         if given:
             return given.encode()
         path = self.data / "secret"
         try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            return path.read_bytes()
+            if not path.exists():
+                _keep_secret(path)
+            kept = path.read_bytes()
+        except OSError as error:
+            what = "cannot be read or made"
+            raise Invalid(f"CODEWARZ_DATA: {path} {what} ({error.strerror}): make room, or mend its rights") from error
+        if len(kept) < SECRET_BYTES:
+            raise Invalid(
+                f"CODEWARZ_DATA: {path} has {len(kept)} bytes, and a secret has {SECRET_BYTES} at least: remove it, and a new one is made"
+                " (everybody signs in again)"
+            )
+        return kept
+
+
+def _keep_secret(path: Path) -> None:
+    """Make a secret at ``path``, whole or not at all; where another process was quicker, its secret stays."""
+    made = path.with_name(f"secret.{os.getpid()}.{secrets.token_hex(4)}")
+    descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(secrets.token_hex(SECRET_BYTES).encode())
             file.flush()
             os.fsync(file.fileno())
-        return path.read_bytes()
+        try:
+            os.link(made, path)
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without links
+            made.replace(path)
+    finally:
+        made.unlink(missing_ok=True)
 
 
 def redacted(url: str) -> str:

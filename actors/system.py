@@ -197,6 +197,7 @@ def _core(settings: Settings, with_: Neighbours, mailboxes: Mailboxes, tell: Cal
         settings.admin_username,
         settings.admin_password.get_secret_value(),
         with_.database,
+        with_.redis,
         with_.passwords,
         with_.rpc,
         with_.clock,

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import msgspec
 import trio
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from contracts.errors import Invalid, NotFound
 from contracts.verdicts import Verdict
@@ -22,6 +22,7 @@ from sandbox.package_reader import load_package
 from sandbox.pool import Pool
 from sandbox.validators import Validators
 from sandbox.verify import Report, SubmissionReport, verify
+from supervisor.visible import visible
 
 T = TypeVar("T")
 Work = Callable[[Pool, Validators, dict[str, Language]], Awaitable[T]]
@@ -109,28 +110,30 @@ class VerifyTeller:
     def begin(self, package: ProblemPackage) -> None:
         """Name the package."""
         samples = len(package.samples)
-        self._console.print(
-            f"[bold]{escape(package.title)}[/] [dim]{escape(package.slug)}, {package.format}, {samples} samples,"
-            f" {len(package.tests) - samples} secret tests, {len(package.submissions)} submissions[/]"
+        about = (
+            f"{visible(package.slug)}, {package.format}, {samples} samples,"
+            f" {len(package.tests) - samples} secret tests, {len(package.submissions)} submissions"
         )
+        self._console.print(Text.assemble((visible(package.title), "bold"), " ", (about, "dim")))
 
     async def submission(self, report: SubmissionReport) -> None:
         """Tell of one submission as soon as it is judged."""
         await trio.lowlevel.checkpoint()
-        path = escape(report.path)
+        path = visible(report.path)
         if report.skipped:
-            self._console.print(f"  [yellow]–[/] {path}: {escape(report.skipped)}")
+            self._console.print(Text.assemble("  ", ("–", "yellow"), f" {path}: {visible(report.skipped)}"))
             return
-        mark = "[green]✓[/]" if report.is_as_expected else "[red]✗[/]"
-        expected = "" if report.is_as_expected else f", expected {' or '.join(report.expected)}"
-        note = escape(report.note)
-        self._console.print(f"  {mark} {path}: {report.verdict}{expected} [dim]{report.cpu_ms_max} ms[/] {note}")
+        mark = ("✓", "green") if report.is_as_expected else ("✗", "red")
+        expected = "" if report.is_as_expected else f", expected {visible(' or '.join(report.expected))}"
+        took = (f"{report.cpu_ms_max} ms", "dim")
+        note = visible(report.note, lines=True)
+        self._console.print(Text.assemble("  ", mark, f" {path}: {report.verdict}{expected} ", took, f" {note}"))
 
     def end(self, report: Report) -> None:
         """Tell what else was found, and whether the package keeps its promises."""
         for finding in report.findings:
-            mark = "[red]✗[/]" if finding.level == "error" else "[yellow]![/]"
-            self._console.print(f"  {mark} {escape(finding.text)}")
+            mark = ("✗", "red") if finding.level == "error" else ("!", "yellow")
+            self._console.print(Text.assemble("  ", mark, f" {visible(finding.text, lines=True)}"))
         verdict = "[green]good[/]" if report.is_good else "[red]differs from its own annotations[/]"
         self._console.print(f"  {verdict}\n")
 
@@ -150,15 +153,17 @@ def show_judged(judged: Judged) -> None:
     """Print a verdict with its tests."""
     console = Console()
     if judged.compile_output:
-        console.print(judged.compile_output, style="dim", markup=False, highlight=False)
+        console.print(Text(visible(judged.compile_output, lines=True), "dim"))
     table = Table(box=None, header_style="dim")
     for column in ("test", "verdict", "cpu ms", "wall ms", "memory KiB", ""):
         table.add_column(column, justify="left" if column in ("test", "verdict", "") else "right")
     for test in judged.tests:
         colour = COLOURS.get(test.verdict, "yellow")
         numbers = (str(test.cpu_ms), str(test.wall_ms), str(test.memory_kb))
-        table.add_row(test.name, f"[{colour}]{test.verdict}[/]", *numbers, test.message)
+        message = Text(visible(test.message, lines=True))
+        table.add_row(Text(visible(test.name)), Text(test.verdict, colour), *numbers, message)
     if judged.tests:
         console.print(table)
     verdict = Verdict(judged.verdict)
-    console.print(f"[bold {COLOURS.get(verdict, 'yellow')}]{verdict.value} {verdict.label}[/] {judged.judge_error}")
+    shown = (f"{verdict.value} {verdict.label}", f"bold {COLOURS.get(verdict, 'yellow')}")
+    console.print(Text.assemble(shown, f" {visible(judged.judge_error, lines=True)}"))

@@ -14,6 +14,7 @@ import typer
 
 from bench.report import Report, machine, show
 from supervisor.cli import Output, OutputOption
+from supervisor.visible import visible
 
 app = typer.Typer(no_args_is_help=True, help="Measurements beside their references from the same run.")
 
@@ -111,6 +112,6 @@ def _on_a_server(name: str, measure: Callable[[Path], Awaitable[dict[str, dict[s
         try:
             found = trio.run(measure, Path(folder) / "redis")
         except Missing as error:
-            typer.echo(error, err=True)
+            typer.echo(visible(error, lines=True), err=True)
             raise typer.Exit(1) from error
     return Report(name, found["figures"], found["references"], found["ratios"], machine())

@@ -10,6 +10,7 @@ import typer
 
 from chaos.engines.engine import Where
 from supervisor.cli import ANSWER_IS_NO, Output, OutputOption
+from supervisor.visible import visible, visible_json
 
 if TYPE_CHECKING:
     from chaos.scenarios import Scenario
@@ -76,11 +77,11 @@ def run(
     except* KeyboardInterrupt:
         status, why = INTERRUPTED, ["interrupted"]
     if status:
-        typer.echo("\n".join(why), err=True)
+        typer.echo(visible("\n".join(why), lines=True), err=True)
         raise typer.Exit(status)
     report = Report(outcomes)
     if output is Output.JSON:
-        typer.echo(msgspec.json.encode(report))
+        typer.echo(visible_json(msgspec.json.encode(report)))
     else:
         teller.total(report)
     if not report.is_good:

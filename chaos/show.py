@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
+from rich.text import Text
 
 from chaos.verdict import Outcome, Report
+from supervisor.visible import visible
 
 WIDE = 160  # columns of what is not a terminal
 
@@ -45,16 +47,16 @@ class Teller:
     def say(self, scenario: str, text: str) -> None:
         """Hear what is being done."""
         if self._status is not None:
-            self._status.update(f"{self._finished}/{self._many} [bold]{scenario}[/] {escape(text)}")
+            self._status.update(f"{self._finished}/{self._many} [bold]{scenario}[/] {escape(visible(text))}")
 
     def done(self, outcome: Outcome) -> None:
         """Hear what a scenario came to."""
         self._finished += 1
         self._console.print(line(outcome))
         for each in outcome.violations:
-            self._console.print(f"      [red]{escape(each)}[/]")
+            self._console.print(Text(f"      {visible(each, lines=True)}", "red"))
         if outcome.logs is not None:
-            self._console.print(f"      logs: {outcome.logs}", soft_wrap=True)
+            self._console.print(Text(f"      logs: {outcome.logs}"), soft_wrap=True)
 
     def total(self, report: Report) -> None:
         """Tell how it ended."""
@@ -76,7 +78,7 @@ def line(outcome: Outcome) -> str:
     """Return a scenario's line."""
     name = f"[bold]{outcome.scenario:<24}[/]"
     if outcome.skipped is not None:
-        return f"  [yellow]–[/] {name} left out: {escape(outcome.skipped)}"
+        return f"  [yellow]–[/] {name} left out: {escape(visible(outcome.skipped))}"
     mark = "[green]●[/]" if outcome.is_good else "[red]✗[/]"
     recovered = "never" if outcome.recovered_s is None else f"{outcome.recovered_s:.1f} s"
     return (

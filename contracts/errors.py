@@ -100,6 +100,10 @@ class Unavailable(CodeWarzError):
     code, status = "unavailable", 503
 
 
+class Busy(Unavailable):
+    """Unavailable in words for whoever asks. Those of any other may name machines and accounts of ours: they are for operators."""
+
+
 class DeadlineExceeded(Unavailable):
     """No answer in time. The outcome is unknown: repeat with the same idempotency key or identifier."""
 

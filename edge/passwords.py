@@ -13,7 +13,7 @@ import trio
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from contracts.errors import Unavailable
+from contracts.errors import Busy
 
 T = TypeVar("T")
 THREADS = 2
@@ -61,6 +61,6 @@ class Argon2Passwords:
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         if self._limiter.statistics().tasks_waiting >= self._queue_max:
-            raise Unavailable("Many people are signing in at once; try again in a moment.", retry_after_s=RETRY_AFTER_S)
+            raise Busy("Many people are signing in at once; try again in a moment.", retry_after_s=RETRY_AFTER_S)
         # Not abandoned on cancel: the thread would go on and the limit would be a lie.
         return await trio.to_thread.run_sync(work, limiter=self._limiter)

@@ -18,6 +18,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from supervisor.status import TreeStatus
+from supervisor.visible import visible
 
 _FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _SLOW = (0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 120, 300)
@@ -141,6 +142,7 @@ def configure_logs(form: str, level: str, *, node: str = "") -> None:
     if form == "json":
         processors.append(structlog.processors.JSONRenderer(sort_keys=True))
     else:
+        processors.append(_make_visible)
         processors.append(structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=24))
     structlog.configure(
         processors=processors,
@@ -148,6 +150,11 @@ def configure_logs(form: str, level: str, *, node: str = "") -> None:
         logger_factory=_named_logger,
         cache_logger_on_first_use=False,
     )
+
+
+def _make_visible(_logger: object, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+    """Keep what others wrote from steering the terminal of who reads the log; JSON escapes by itself."""
+    return {name: visible(value, lines=True) if isinstance(value, str) else value for name, value in event.items()}
 
 
 def _say_node(node: str, _logger: object, _method: str, event: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
+from supervisor.visible import visible, visible_json
+
 SocketPath = Callable[[], Path]
 
 ANSWER_IS_NO = 1
@@ -115,11 +117,10 @@ def _failure(exc: Exception, output: Output, code: int) -> typer.Exit:
     import msgspec
 
     if output is Output.JSON:
-        typer.echo(
-            msgspec.json.encode({"ok": False, "error": getattr(exc, "kind", type(exc).__name__), "message": str(exc)})
-        )
+        refused = {"ok": False, "error": getattr(exc, "kind", type(exc).__name__), "message": str(exc)}
+        typer.echo(visible_json(msgspec.json.encode(refused)))
     else:
-        typer.echo(str(exc), err=True)
+        typer.echo(visible(exc, lines=True), err=True)
     return typer.Exit(code)
 
 
@@ -127,14 +128,15 @@ def _act(socket_path: SocketPath, output: Output, verb: str, done: str, **fields
     import msgspec
 
     result = _ask(socket_path, output, verb, **fields)
-    typer.echo(msgspec.json.encode({"ok": True, **result}) if output is Output.JSON else done)
+    is_json = output is Output.JSON
+    typer.echo(visible_json(msgspec.json.encode({"ok": True, **result})) if is_json else visible(done))
 
 
 def _show(result: dict[str, Any], output: Output, events: int) -> None:
     import msgspec
 
     if output is Output.JSON:
-        typer.echo(msgspec.json.encode(result))
+        typer.echo(visible_json(msgspec.json.encode(result)))
         return
     from rich.console import Console
 

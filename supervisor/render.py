@@ -13,6 +13,7 @@ from rich.text import Text
 from supervisor.events import Event
 from supervisor.mailbox import MailboxStatistics
 from supervisor.status import Row, TreeStatus
+from supervisor.visible import visible
 
 STATES = {
     "queued": ("○", "dim"),
@@ -48,7 +49,7 @@ def _headline(status: TreeStatus) -> Text:
     symbol, style = STATES.get(status.state, ("?", ""))
     actors = [row for row in status.rows if row.kind in ("actor", "worker")]
     counts = Counter(row.state for row in actors)
-    line = Text.assemble((f"{symbol} ", style), (status.name, "bold"), ("  " + status.state, style))
+    line = Text.assemble((f"{symbol} ", style), (visible(status.name), "bold"), ("  " + visible(status.state), style))
     line.append(f"   {len(actors)} actors", style="dim")
     for state, (mark, colour) in STATES.items():
         if counts[state]:
@@ -98,7 +99,7 @@ def _guides(rows: Sequence[Row]) -> list[str]:
 
 def _name(row: Row, guide: str, *, wide: bool) -> Text:
     name = Text.assemble((guide, "bright_black"))
-    name.append(row.name, style={"supervisor": "bold", "pool": "bold cyan"}.get(row.kind, ""))
+    name.append(visible(row.name), style={"supervisor": "bold", "pool": "bold cyan"}.get(row.kind, ""))
     if row.kind == "pool":
         name.append(f" {row.size}", style="cyan")
         name.append(f" of {row.most}", style="dim")
@@ -109,7 +110,7 @@ def _name(row: Row, guide: str, *, wide: bool) -> Text:
 
 def _state(row: Row) -> Text:
     symbol, style = STATES.get(row.state, ("?", ""))
-    text = Text(f"{symbol} {row.state.replace('_', ' ')}", style=style)
+    text = Text(f"{symbol} {visible(row.state).replace('_', ' ')}", style=style)
     if row.next_start_in_s is not None:
         text.append(f" {row.next_start_in_s:.1f} s", style="dim")
     if row.stuck:
@@ -161,7 +162,7 @@ def _bar(share: float, style: str) -> Text:
 
 
 def _where(row: Row) -> Text:
-    return Text(row.waits_at or "")
+    return Text(visible(row.waits_at or ""))
 
 
 def _troubles(rows: Sequence[Row]) -> list[Text]:
@@ -177,7 +178,8 @@ def _troubles(rows: Sequence[Row]) -> list[Text]:
 
 
 def _trouble(row: Row, text: str) -> Text:
-    return Text.assemble(("▌ ", "red"), (row.path.partition("/")[2] or row.path, "bold"), "  ", (text, "red"))
+    path = visible(row.path.partition("/")[2] or row.path)
+    return Text.assemble(("▌ ", "red"), (path, "bold"), "  ", (visible(text, lines=True), "red"))
 
 
 def _events(events: Sequence[Event], status: TreeStatus) -> Table:
@@ -187,8 +189,9 @@ def _events(events: Sequence[Event], status: TreeStatus) -> Table:
     table.add_column(no_wrap=True)
     table.add_column(style="dim", no_wrap=True, overflow="ellipsis", ratio=1)
     for event in events:
-        name = event.path.removeprefix(status.name + "/")
+        name = visible(event.path.removeprefix(status.name + "/"))
         which = Text.assemble(name, (f" #{event.incarnation}" if event.incarnation else "", "dim"))
         kind = Text(event.kind.value.replace("_", " "), style="red" if event.worrying else "")
-        table.add_row(datetime.fromtimestamp(event.at, UTC).strftime("%H:%M:%S"), which, kind, event.detail)
+        when = datetime.fromtimestamp(event.at, UTC).strftime("%H:%M:%S")
+        table.add_row(when, which, kind, Text(visible(event.detail)))
     return table

@@ -17,7 +17,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import MapAdapter
 
 from actors.gateway import correlation, health, openapi, problem_details
-from actors.gateway.addresses import client_address
+from actors.gateway.addresses import client_address, is_direct_and_local
 from actors.gateway.bodies import BoundedBody, BoundedRequest
 from actors.gateway.correlation import correlation_id
 from actors.gateway.dispatch import Dispatcher
@@ -163,7 +163,9 @@ def _map_errors(app: QuartTrio, services: Services) -> None:
             headers["Retry-After"] = problem_details.whole_seconds(wait_s)
         if error.status == 401:
             headers["WWW-Authenticate"] = 'Bearer realm="codewarz"'
-        return await show(problem_details.of_error(error, correlation_id(services.clock, services.rng)), headers)
+        is_local = is_direct_and_local(g.address, request.headers)
+        problem = problem_details.of_error(error, correlation_id(services.clock, services.rng), is_local=is_local)
+        return await show(problem, headers)
 
     @app.errorhandler(HTTPException)
     async def frameworks(error: HTTPException) -> Response:

@@ -16,6 +16,7 @@ from contracts.ports import Database, Redis, WallClock
 
 PROBE_TIMEOUT_S = 2.0
 BREAKERS_KEY = "circuit-breakers"
+AWAY = "away"
 
 
 class Live(msgspec.Struct, frozen=True):
@@ -26,7 +27,7 @@ class Live(msgspec.Struct, frozen=True):
 
 
 class Ready(msgspec.Struct, frozen=True):
-    """Whether requests can be served, and what each part says ("ok" or the reason)."""
+    """Whether requests can be served, and how each part is: "ok", or for who sits at this machine the reason, and "away" for everybody else."""
 
     status: str
     checks: dict[str, str]
@@ -87,6 +88,8 @@ def _add_probes(blueprint: Blueprint, what: Monitored) -> None:
     async def ready() -> Response:
         checks = await _checks(what)
         is_ready = all(text == "ok" for text in checks.values())
+        if not is_direct_and_local(g.address, request.headers):  # reasons name machines and accounts
+            checks = {name: text if text == "ok" else AWAY for name, text in checks.items()}
         return _json(Ready("ok" if is_ready else "not ready", checks), 200 if is_ready else 503)
 
     @blueprint.get("/metrics")

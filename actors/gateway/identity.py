@@ -152,6 +152,20 @@ async def revoke_access(redis: Redis, *session_ids: str) -> None:
         await redis.pipeline([["SET", revoked_key(each), "1", "EX", _REVOKED_FOR_S] for each in some])
 
 
+async def revoke_access_of_closed(
+    database: Database, redis: Redis, clock: WallClock, user_id: str | None = None
+) -> None:
+    """Make the access tokens useless of every session that was closed while they may still live; only somebody's, with a user."""
+    since_ms = clock.now_ms() - 1000 * _REVOKED_FOR_S
+    if user_id is None:
+        rows = await database.fetch("SELECT id FROM sessions WHERE revoked_at_ms > $1", since_ms)
+    else:
+        rows = await database.fetch(
+            "SELECT id FROM sessions WHERE user_id = $1 AND revoked_at_ms > $2", user_id, since_ms
+        )
+    await revoke_access(redis, *(row["id"] for row in rows))
+
+
 class Doorkeeper:
     """Finds out who is asking, from the Authorization header or the session's cookie."""
 
@@ -203,10 +217,7 @@ class Doorkeeper:
 
     async def _tell_redis(self) -> None:
         """Redis is new, or has lost everything: teach it again which sessions were closed while their access tokens still live."""
-        rows = await self._database.fetch(
-            "SELECT id FROM sessions WHERE revoked_at_ms > $1", self._clock.now_ms() - 1000 * _REVOKED_FOR_S
-        )
-        await revoke_access(self._redis, *(row["id"] for row in rows))
+        await revoke_access_of_closed(self._database, self._redis, self._clock)
         await self._redis.call("SET", REVOCATIONS_KEY, "1")
 
     async def _token_owner(self, authorization: str) -> Caller:

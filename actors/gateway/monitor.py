@@ -8,7 +8,7 @@ from quart import Response, g, request
 from quart_trio import QuartTrio
 
 from actors.gateway import correlation, health, problem_details
-from actors.gateway.addresses import Network, client_address
+from actors.gateway.addresses import Network, client_address, is_direct_and_local
 from actors.gateway.correlation import correlation_id
 from contracts.errors import CodeWarzError
 
@@ -32,6 +32,8 @@ def make_monitor(what: health.Monitored, rng: random.Random, proxies: tuple[Netw
 
     @app.errorhandler(CodeWarzError)
     async def ours(error: CodeWarzError) -> Response:
-        return problem_details.response(problem_details.of_error(error, correlation_id(what.clock, rng)))
+        is_local = is_direct_and_local(g.address, request.headers)
+        problem = problem_details.of_error(error, correlation_id(what.clock, rng), is_local=is_local)
+        return problem_details.response(problem)
 
     return app

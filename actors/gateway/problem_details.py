@@ -9,9 +9,12 @@ import msgspec
 from quart import Response
 from werkzeug.exceptions import HTTPException
 
-from contracts.errors import CodeWarzError, FieldError, Unavailable
+from contracts.errors import Busy, CodeWarzError, DeadlineExceeded, FieldError, Unavailable
 
 MEDIA_TYPE = "application/problem+json"
+AWAY = "A part of the platform is away for the moment; the same request may be sent again."
+NO_ANSWER = "A part of the platform did not answer in time; what came of it is not known."
+BROKEN = "Something broke on our side; the correlation id finds it in the logs."
 
 
 class ProblemDetails(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -25,14 +28,25 @@ class ProblemDetails(msgspec.Struct, frozen=True, omit_defaults=True):
     errors: list[FieldError] = []
 
 
-def of_error(error: CodeWarzError, correlation_id: str) -> ProblemDetails:
-    """Describe an error of ours. A 500 says nothing of the inside."""
-    detail = (
-        error.detail if error.status != 500 else "Something broke on our side; the correlation id finds it in the logs."
-    )
+def of_error(error: CodeWarzError, correlation_id: str, *, is_local: bool = False) -> ProblemDetails:
+    """Describe an error of ours. A 500 says nothing of the inside; what is away is named, and why, to who sits at this machine only (``is_local``)."""
     return ProblemDetails(
-        f"/problems/{error.code}", error.title, error.status, detail, correlation_id, list(error.errors)
+        f"/problems/{error.code}",
+        error.title,
+        error.status,
+        error.detail if is_local and error.status != 500 else told(error),
+        correlation_id,
+        list(error.errors),
     )
+
+
+def told(error: CodeWarzError) -> str:
+    """Return what a stranger may hear of an error."""
+    if error.status == 500:
+        return BROKEN
+    if isinstance(error, DeadlineExceeded):
+        return NO_ANSWER
+    return AWAY if isinstance(error, Unavailable) and not isinstance(error, Busy) else error.detail
 
 
 def of_http(error: HTTPException, correlation_id: str) -> ProblemDetails:

@@ -29,7 +29,7 @@ from actors.gateway.sources import BoardSource, EventBody, ReadSteps, Source, Su
 from actors.gateway.topics import TOO_SLOW, BoardTopic, Client, ReadRules, SubmissionClient
 from actors.patience import again_and_again
 from actors.progress import PROGRESS_PREFIX
-from contracts.errors import CodeWarzError, TooMany, Unavailable
+from contracts.errors import Busy, CodeWarzError, TooMany, Unavailable
 from contracts.messages import Progress
 from contracts.ports import Meter, Redis, Subscription, WallClock
 from contracts.reading import Unreadable, reader
@@ -209,13 +209,13 @@ class Hub:
     # ---- streams -----------------------------------------------------------------------------------------------------
 
     async def admit(self, address: str, user_id: str | None) -> Slot:
-        """Return the right to one stream; raises TooMany above a cap and Unavailable while events cannot be heard."""
+        """Return the right to one stream; raises TooMany above a cap and Busy while events cannot be heard."""
         if self._is_draining:
-            raise Unavailable("The server is about to restart.", retry_after_s=2)
+            raise Busy("The server is about to restart.", retry_after_s=2)
         with trio.move_on_after(LIVE_TIMEOUT_S):
             await self._live.wait()
         if not self._live.is_set():
-            raise Unavailable("Live updates are away for the moment.", retry_after_s=2)
+            raise Busy("Live updates are away for the moment.", retry_after_s=2)
         if (
             self.streams >= self._limits.total
             or self._slots[f"address {address}"] >= self._limits.per_address

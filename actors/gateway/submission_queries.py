@@ -23,7 +23,7 @@ from actors.gateway.views import (
     points,
 )
 from actors.progress import so_far
-from contracts.errors import NotFound, Unavailable
+from contracts.errors import Busy, NotFound
 from contracts.life import State
 from contracts.messages import BuildBoard, Kind, Progress
 from contracts.ports import Database, Redis, Row, Rpc
@@ -178,7 +178,7 @@ async def _log_line(database: Database, row: Row) -> Row:
         "SELECT * FROM verdicts WHERE submission_id = $1 AND attempt = $2", row["id"], row["attempt"]
     )
     if log is None:  # read between two commits of a rejudging
-        raise Unavailable("This submission is changing; ask again.", retry_after_s=1)
+        raise Busy("This submission is changing; ask again.", retry_after_s=1)
     return log
 
 
@@ -216,7 +216,7 @@ async def board_page(
         await rpc.call("leaderboard", BuildBoard(contest_id=contest_id), timeout=BUILD_TIMEOUT_S)
         page = await boards.page(contest_id, view, offset=offset, limit=limit)
     if page is None:
-        raise Unavailable("The board is being built; come again in a moment.", retry_after_s=1)
+        raise Busy("The board is being built; come again in a moment.", retry_after_s=1)
     return page
 
 
@@ -229,7 +229,7 @@ async def board_neighbours(
         await rpc.call("leaderboard", BuildBoard(contest_id=contest_id), timeout=BUILD_TIMEOUT_S)
         page = await boards.neighbours(contest_id, view, user_id, around=around)
     if page is None:
-        raise Unavailable("The board is being built; come again in a moment.", retry_after_s=1)
+        raise Busy("The board is being built; come again in a moment.", retry_after_s=1)
     if not page.rows:
         raise NotFound("They do not take part in this contest.")
     return page

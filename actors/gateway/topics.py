@@ -10,7 +10,7 @@ import trio
 from actors.boards import BoardChanged, Boards, BoardView
 from actors.gateway.frames import Frame, encode_event
 from actors.gateway.views import LeaderboardUpdate, leaderboard_view, row_view
-from contracts.errors import Unavailable
+from contracts.errors import Busy
 from contracts.messages import Progress
 from contracts.scoring import Rules
 
@@ -188,7 +188,7 @@ class BoardTopic:
             page = await boards.page(self.contest_id, self.view, limit=SNAPSHOT_ROWS)
             # buggify at stream.read
             if page is None or page.version < self._floor:
-                raise Unavailable("The board is being built; come again in a moment.", retry_after_s=1)
+                raise Busy("The board is being built; come again in a moment.", retry_after_s=1)
             if self.epoch is not None and page.epoch != self.epoch and page.version > self.last:
                 self.lose_track("the board was made afresh", page.version)  # and nobody has told us
             if self.epoch is None:

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from chaos.engines.engine import Where
+from supervisor.visible import visible
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich", subcommand_metavar="")
 
@@ -29,6 +30,7 @@ def cluster(
     """Run CodeWarz as several processes on a private PostgreSQL, Redis and RabbitMQ, on free ports. Ctrl-C ends it and throws its data away."""
     from chaos.cluster.cluster import Cluster, Shape
     from chaos.engines import Missing
+    from chaos.engines.child import write_private
 
     folder = Path(tempfile.mkdtemp(prefix="codewarz-cluster-"))
     folder.chmod(0o711)  # the engines have users of their own, which must get through
@@ -37,14 +39,13 @@ def cluster(
     try:
         typer.echo("starting PostgreSQL, Redis, RabbitMQ and the processes …")
         made.start(lambda name: typer.echo(f"  ● {name}"))
-        (folder / "env").write_text("\n".join(made.exports()) + "\n")
-        (folder / "env").chmod(0o600)
+        write_private(folder / "env", "\n".join(made.exports()) + "\n")
         _tell(made)
         signal.pause()
     except KeyboardInterrupt:
         typer.echo("ending …")
     except (Missing, RuntimeError) as error:
-        typer.echo(str(error), err=True)
+        typer.echo(visible(error, lines=True), err=True)
         raise typer.Exit(1) from error
     finally:
         made.end()

@@ -10,12 +10,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from actors.system import Role
+from actors.system import Role, needs
 from chaos.cluster.node import Node
 from chaos.engines import Engine, Missing, Postgres, RabbitMq, Redis, Where
 from chaos.engines.child import HOST, Child, free_port
 
 ADMIN_PASSWORD_BYTES = 9
+NEIGHBOURS = ("DATABASE", "REDIS", "BROKER", "RPC")
+OWN = {Role.GATEWAY: ("SECRET",), Role.CORE: ("ADMIN_PASSWORD",), Role.JUDGE: ("WORKERS",)}
 
 Route = Callable[[str, str, int], int]
 """Through which port a process (by name) reaches a neighbour (by name) that listens on a port."""
@@ -121,15 +123,16 @@ class Cluster:
         yield f"export CODEWARZ_DATA='{self.folder / 'operator'}'"
 
     def _node(self, name: str, role: Role) -> Node:
-        settings = {
+        known = {
             **self.urls(name),
             "SECRET": self._secret,
             "WORKERS": str(self.shape.workers),
             "ADMIN_PASSWORD": self.admin_password,
-            "LOG": "json",
-            **self.settings,
         }
-        return Node(name, [role], self.folder / name, settings)
+        # As compose.yaml has it: what escapes from a judge's sandbox can read its environment, and finds nothing there that a judge does not use.
+        needed = [each for each in NEIGHBOURS if each.lower() in needs(frozenset({role}))]
+        settings = {each: known[each] for each in (*needed, *OWN.get(role, ()))}
+        return Node(name, [role], self.folder / name, {**settings, "LOG": "json", **self.settings})
 
     def urls(self, name: str) -> dict[str, str]:
         """Return the URLs of a process's neighbours, by the detours that it is to take."""

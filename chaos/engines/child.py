@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -86,10 +86,10 @@ class Child:
         if self.is_listening():
             raise RuntimeError(f"{self.name} cannot start: somebody else listens on port {self.port}")
         if not self.folder.exists():
-            self.folder.mkdir(parents=True)
+            self.folder.mkdir(mode=0o700, parents=True)
             self._own(self.folder)
             self.prepare()
-        with (self.folder / "log").open("ab") as log:
+        with os.fdopen(os.open(self.folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as log:
             self.process = self._popen(self.command(), log)
         deadline = time.monotonic() + START_S
         while not self.is_ready():
@@ -170,13 +170,9 @@ class Child:
             raise RuntimeError(f"{command[0]} failed:\n{done.stdout[-2000:]}")
         return done.stdout
 
-    def write(self, name: str, text: str, mode: int = 0o600) -> Path:
-        """Write a file into the folder, for its user only."""
-        path = self.folder / name
-        path.write_text(text)
-        path.chmod(mode)
-        self._own(path)
-        return path
+    def write(self, name: str, text: str) -> Path:
+        """Write a file into the folder, for its user only, and at no moment for anybody else."""
+        return write_private(self.folder / name, text, self._own)
 
     def _family(self) -> list[int]:
         """Return its process and all that come from it, parents first. PostgreSQL's are no process group: each connection's has a session of its own."""
@@ -221,6 +217,15 @@ class Child:
     def _user(self) -> pwd.struct_passwd | None:
         """Whom the server runs as; None: ourselves."""
         return None
+
+
+def write_private(path: Path, text: str, own: Callable[[Path], None] = lambda _path: None) -> Path:
+    """Write a file that only its owner can read, from its first moment on; ``own`` gives it to somebody. A file that is there is replaced."""
+    made = path.with_name(f".{path.name}.{_chance.getrandbits(64):016x}")
+    with os.fdopen(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    own(made)
+    return made.replace(path)
 
 
 def _signal(pid: int, number: signal.Signals) -> None:

@@ -194,14 +194,10 @@ class Engine(Child):
     def tls_files(self) -> tuple[Path, Path, Path]:
         """Return CA, certificate and key where its user can read them."""
         assert self.tls is not None
-        copies = []
-        for name in ("ca.pem", "cert.pem", "key.pem"):
-            copy = self.folder / name
-            shutil.copyfile(self.tls / name, copy)
-            copy.chmod(0o600)
-            self._own(copy)
-            copies.append(copy)
-        return copies[0], copies[1], copies[2]
+        ca, certificate, key = (
+            self.write(name, (self.tls / name).read_text()) for name in ("ca.pem", "cert.pem", "key.pem")
+        )
+        return ca, certificate, key
 
     def _user(self) -> pwd.struct_passwd | None:
         """Whom the server runs as: ourselves, unless we are root."""

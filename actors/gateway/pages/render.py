@@ -8,6 +8,7 @@ from typing import Any
 
 from quart import Blueprint, Response, g, render_template, request
 
+from actors.gateway import problem_details
 from actors.gateway.identity import NOBODY, Identity
 from actors.gateway.pages import palette, present
 from actors.gateway.pages.assets import Assets
@@ -102,7 +103,7 @@ async def error_page(status: int, detail: str, correlation_id: str = "") -> Resp
 
 async def error_of(error: CodeWarzError) -> Response:
     """Answer with an error of ours."""
-    answer = await error_page(error.status, error.detail, g.get("correlation_id", ""))
+    answer = await error_page(error.status, problem_details.told(error), g.get("correlation_id", ""))
     if error.retry_after_s is not None:
         answer.headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
     return answer

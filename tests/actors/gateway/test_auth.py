@@ -8,10 +8,13 @@ from typing import Any, cast
 
 import jwt
 import pytest
+import trio
 from quart import Response
 
+from actors.first_start import Administrator
 from actors.gateway.identity import ACCESS_COOKIE, ACCESS_TTL_S, REFRESH_COOKIE
 from contracts.messages import Role
+from supervisor import Actor, Restart, Supervisor, Tree
 from tests.actors.gateway.conftest import House, Visitor, body_of
 
 ADA = {"username": "Ada", "email": "ada@example.org", "password": "correct horse battery"}
@@ -124,6 +127,41 @@ async def test_guessing_one_password_is_slowed_down_without_locking_others_out(h
 async def test_signing_out_counts_at_once(house: House, ada: Visitor) -> None:
     assert (await ada.post("/api/v1/auth/signout")).status_code == 204
     assert (await ada.get("/api/v1/auth/me")).status_code == 401
+
+
+async def test_another_password_in_the_settings_signs_the_administrator_out_at_once(house: House) -> None:
+    boss, ada = await house.user("boss", Role.ADMIN), await house.user("ada")
+    assert (
+        await boss.get("/api/v1/auth/me")
+    ).status_code == 200  # Redis knows by now what was revoked, and is believed
+    services, told = house.services, list[str]()
+
+    def set_to(password: str) -> Administrator:
+        return Administrator(
+            "boss",
+            password,
+            house.database,
+            house.redis,
+            services.passwords,
+            house.rpc,
+            house.clock,
+            services.rng,
+            told.append,
+        )
+
+    tree = Tree(
+        Supervisor("house", (Actor("administrator", set_to("another one").run, restart=Restart.TRANSIENT),)),
+        rng=services.rng,
+        wall_clock=lambda: house.clock.at_ms / 1000,
+    )
+    async with trio.open_nursery() as nursery:
+        await nursery.start(tree.run)
+        await tree.shutdown()
+    assert (await boss.get("/api/v1/auth/me")).status_code == 401
+    assert (await ada.get("/api/v1/auth/me")).status_code == 200
+    response = await house.anonymous.post("/api/v1/auth/signin", {"username": "boss", "password": "another one"})
+    assert response.status_code == 200
+    assert told == []
 
 
 async def test_signing_out_counts_even_where_redis_is_away(house: House, ada: Visitor) -> None:

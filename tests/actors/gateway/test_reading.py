@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any, NoReturn
+
 import msgspec
 import pytest
 
+from actors.gateway import problem_details
 from actors.gateway.app import CONTENT_SECURITY_POLICY
 from actors.languages import announce
+from contracts.errors import Unavailable
 from contracts.messages import BuildBoard, Offer, PersistVerdict, Role, Submit
 from contracts.scoring import Rules
 from contracts.verdicts import TestResult, Verdict
 from tests.actors.gateway.conftest import HOUR_MS, House, Visitor, body_of
+
+INSIDE = "redis at 10.9.8.7:6379 refuses the user codewarz"
+STRANGERS: list[dict[str, Any]] = [
+    {"scope_base": {"client": ("203.0.113.9", 1)}},
+    {"headers": {"X-Forwarded-For": "203.0.113.9"}},
+]
 
 
 async def submitted(
@@ -283,6 +293,38 @@ class TestHealth:
         response = await house.anonymous.get("/health/ready")
         assert response.status_code == 503
         assert (await body_of(response))["checks"]["redis"] == "redis is closed"
+
+    @pytest.mark.parametrize("stranger", STRANGERS, ids=["from elsewhere", "through a proxy here"])
+    async def test_strangers_hear_what_is_away_and_nothing_of_the_inside(
+        self, house: House, stranger: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ready = await house.anonymous.get("/health/ready", **stranger)
+        assert (await body_of(ready))["checks"] == {"database": "ok", "redis": "ok", "tree": "ok"}
+
+        async def away(*_: object, **__: object) -> NoReturn:
+            raise Unavailable(INSIDE)
+
+        monkeypatch.setattr(house.database, "fetch_one", away)
+        monkeypatch.setattr(house.redis, "call", away)
+        ready = await house.anonymous.get("/health/ready", **stranger)
+        assert ready.status_code == 503
+        assert (await body_of(ready))["checks"] == {"database": "away", "redis": "away", "tree": "ok"}
+        local = await house.anonymous.get("/health/ready")
+        assert (await body_of(local))["checks"] == {"database": INSIDE, "redis": INSIDE, "tree": "ok"}
+        for path in ("/health/outbox", "/health/circuit-breakers", "/api/v1/contests/open"):
+            refused = await house.anonymous.get(path, **stranger)
+            assert (refused.status_code, (await body_of(refused))["detail"]) == (503, problem_details.AWAY), path
+            local = await house.anonymous.get(path)
+            assert (local.status_code, (await body_of(local))["detail"]) == (503, INSIDE), path
+        page = await house.anonymous.get("/contests/open", **stranger)
+        assert page.status_code == 503
+        assert "10.9.8.7" not in str(await page.get_data())
+
+    @pytest.mark.parametrize("stranger", STRANGERS, ids=["from elsewhere", "through a proxy here"])
+    async def test_what_everybody_may_see(self, house: House, stranger: dict[str, Any]) -> None:
+        for path in ("/health/live", "/health/ready", "/health/outbox", "/health/circuit-breakers"):
+            found = await body_of(await house.anonymous.get(path, **stranger))
+            assert found == await body_of(await house.anonymous.get(path)), path
 
     async def test_the_outbox(self, house: House, ada: Visitor) -> None:
         await house.problem("add")
