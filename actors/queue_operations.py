@@ -26,6 +26,7 @@ DEATH = "x-death"  # begins the headers that say how a message died
 SHOWN_MOST = 500
 REPLAYED_MOST = 10_000  # by one command
 IDS_AUDITED = 20
+DIGITS_MOST = 10
 
 
 class QueueOperations:
@@ -227,11 +228,14 @@ def _detail(ids: list[str], many: int) -> str:
 
 def _summary(letter: BrokerMessage) -> Fields:
     headers = letter.headers
+    deaths = headers.get(f"{DEATH}-count", "")
     return {
         "message_id": letter.message_id,
         "reason": headers.get(f"{DEATH}-reason", ""),
         "from": headers.get(f"{DEATH}-queue", ""),
-        "deaths": int(headers.get(f"{DEATH}-count", "0") or 0),
+        "deaths": int(deaths)
+        if deaths.isdecimal() and len(deaths) < DIGITS_MOST
+        else 0,  # whoever publishes may write there
         "correlation_id": headers.get("correlation-id", ""),
         "priority": letter.priority,
         "about": _about(letter),
