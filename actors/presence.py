@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import structlog
@@ -23,6 +23,8 @@ EVERY_S = 3.0
 SILENT_MS = 10_000  # three words missed: it is gone, stands still, or cannot reach Redis
 FORGOTTEN_MS = 3_600_000  # after that nobody asks any more what became of it
 
+Whole = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]  # a larger one could be read, and not said again as JSON
+
 _log = structlog.get_logger("presence")
 
 
@@ -32,14 +34,14 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     roles: tuple[str, ...]
     host: str
-    pid: int
+    pid: Whole
     url: str
-    started_at_ms: int
-    at_ms: int
+    started_at_ms: Whole
+    at_ms: Whole
     state: str
-    actors: int
-    restarts: int
-    waiting: int
+    actors: Whole
+    restarts: Whole
+    waiting: Whole
     troubles: tuple[str, ...] = ()
 
 

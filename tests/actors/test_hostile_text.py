@@ -144,7 +144,7 @@ def node(**changes: Any) -> Node:
         "host": EVIL,
         "pid": 1,
         "url": EVIL,
-        "started_at_ms": -(2**62),
+        "started_at_ms": -(2**50),
         "at_ms": 1_800_000_000_000,
         "state": EVIL,
         "actors": 1,
@@ -182,15 +182,16 @@ async def test_what_is_no_word_of_a_process_is_left_out_and_stays(
         "a": b"[]",
         EVIL: b"\xff\x1b",
         "null": b"null",
+        "huge": msgspec.json.encode(node(at_ms=now_ms)).replace(b'"restarts":1', b'"restarts":' + b"9" * 30),
         "good": msgspec.json.encode(node(name="good", at_ms=now_ms)),
         "old": msgspec.json.encode(node(name="good", at_ms=now_ms - FORGOTTEN_MS - 1)),
     }.items():
         await redis.call("HSET", KEY, key, value)
     found = await nodes(redis, now_ms)
     assert [each.name for each in found] == ["good"]
-    assert sorted(await redis.call("HKEYS", KEY)) == sorted([b"empty", b"a", EVIL.encode(), b"null", b"good"])
+    assert sorted(await redis.call("HKEYS", KEY)) == sorted([b"empty", b"a", EVIL.encode(), b"null", b"huge", b"good"])
     captured = capsys.readouterr()
-    assert captured.err.count("node_unreadable") == 4
+    assert captured.err.count("node_unreadable") == 5
     assert captured.out == ""
     assert clean(captured.err)
 

@@ -12,7 +12,7 @@ from actors.queue_operations import QueueOperations
 from actors.system import Neighbours
 from contracts.errors import Conflict, EdgeLost, Invalid, NotFound
 from contracts.messages import Topic
-from contracts.ports import Broker, BrokerMessage, Database
+from contracts.ports import DEATH_COUNT, Broker, BrokerMessage, Database
 from tests.conftest import Clock
 
 BODY = b'{"type":"JudgeRequested","submission_id":"s1","attempt":1}'
@@ -97,6 +97,18 @@ async def test_one_dead_letter_is_shown_whole_even_when_nobody_can_read_it(
     assert shown["headers"]["x-death-routing-key"] == Topic.SUBMISSION
     with pytest.raises(NotFound, match="codewarz dlq list"):
         await operations.dlq_show({"message_id": "z"})
+
+
+@pytest.mark.parametrize("count", ["many", "-1", "٣", "9" * 5000, ""])
+async def test_a_count_of_deaths_that_somebody_made_up_is_none(
+    operations: QueueOperations, broker: Broker, count: str
+) -> None:
+    await broker.declare(QUEUES)
+    grave = next(each for each in QUEUES if each.name == "submission.dlq")
+    forged = BrokerMessage(body=BODY, message_id="a", priority=1, headers={DEATH_COUNT: count})
+    await broker.publish(grave.routing_key, forged)
+    found = await operations.dlq_list({"queue": "submission.dlq"})
+    assert [each["message_id"] for each in found["queues"][0]["first"]] == ["a"]
 
 
 async def test_a_replayed_letter_is_alive_again_where_it_came_from(

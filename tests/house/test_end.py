@@ -145,6 +145,14 @@ def test_a_bad_setting_stops_the_start_with_one_clear_line(new_server: NewServer
     assert_refused(server, "" if setting in ("http", "database") else f"CODEWARZ_{setting.upper()}")
 
 
+def test_a_secret_that_a_full_disk_left_empty_stops_the_start_with_one_clear_line(new_server: NewServer) -> None:
+    server = new_server()
+    server.data.mkdir(parents=True, exist_ok=True)
+    (server.data / "secret").touch()
+    server.launch()
+    assert_refused(server, "remove it")
+
+
 def test_a_port_in_use_is_said_at_once(new_server: NewServer) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         server = new_server(http=f"127.0.0.1:{taken.getsockname()[1]}")
