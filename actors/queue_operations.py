@@ -242,7 +242,6 @@ def _detail(ids: list[str], many: int, remark: str = "") -> str:
 
 def _summary(letter: BrokerMessage) -> Fields:
     headers = letter.headers
-    deaths = headers.get(f"{DEATH}-count", "")
     return {
         "message_id": letter.message_id,
         "reason": headers.get(f"{DEATH}-reason", ""),

@@ -191,7 +191,7 @@ async def test_what_is_no_word_of_a_process_is_left_out_and_stays(
     assert [each.name for each in found] == ["good"]
     assert sorted(await redis.call("HKEYS", KEY)) == sorted([b"empty", b"a", EVIL.encode(), b"null", b"huge", b"good"])
     captured = capsys.readouterr()
-    assert captured.err.count("node_unreadable") == 5
+    assert captured.err.count("unreadable_node") == 5
     assert captured.out == ""
     assert clean(captured.err)
 
