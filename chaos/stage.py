@@ -115,7 +115,7 @@ class Stage:
                 return False
             owners = await self.evidence.redis.call("MGET", *(lease_key(each, 1) for each in slow))
             for submission_id, owner in zip(slow, owners, strict=True):
-                name = (owner or b"").decode().partition(".")[0]
+                name = (owner or b"").decode().partition("/")[0]
                 found.setdefault(name, submission_id)
             found.pop("", None)
             if all(judge.name in found for judge in judges):
