@@ -385,7 +385,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="overload_is_an_error",
         breaks="a full mailbox is a server's fault and not an overload",
-        by=("I8", "I7"),
+        by=("I8", "I7", "I9"),  # a judge takes it for a refusal, and the request for a dead letter
         patch=(
             Replace(
                 "actors/service.py",
@@ -393,7 +393,7 @@ MUTATIONS: tuple[Mutation, ...] = (
                 '            from contracts.errors import CodeWarzError\n            raise CodeWarzError("no room") from error\n',
             ),
         ),
-        caught_by=8,
+        caught_by=43,
     ),
     Mutation(
         name="queue_is_a_stack",
