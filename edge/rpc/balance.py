@@ -185,30 +185,34 @@ def _is_number(host: str) -> bool:
 
 
 class Side:
-    """What every endpoint needs of the process: where its tasks live, how it encrypts, and what every call says."""
+    """What every endpoint needs of the process: where its tasks live, how it encrypts, and what it says of itself in each call."""
 
-    def __init__(self, context: ssl.SSLContext | None, spawn: Spawn) -> None:
+    def __init__(self, url: RpcUrl, context: ssl.SSLContext | None, spawn: Spawn) -> None:
         self.context = context
         self.connections: set[Connection] = set()  # open, used or retired
         self.spawn = spawn
         self._scheme = "https" if context is not None else "http"
+        self._secret = url.secret
 
     def fixed(self, host: str, port: int) -> list[tuple[str, str]]:
         """Return the headers that every call to this server has."""
-        return [
+        headers = [
             (":scheme", self._scheme),
             (":authority", str(Address(host, port))),
             ("te", "trailers"),
             ("content-type", "application/grpc"),
             ("user-agent", "codewarz"),
         ]
+        if self._secret:
+            headers.append(("authorization", f"Bearer {self._secret}"))
+        return headers
 
 
 class Balance:
     """Calls to services at their addresses."""
 
     def __init__(self, url: RpcUrl, context: ssl.SSLContext | None, spawn: Spawn) -> None:
-        side = self._side = Side(context, spawn)
+        side = self._side = Side(url, context, spawn)
         names = {each for addresses in url.services.values() for each in addresses}
         self._targets = {name: Target(name, side) for name in names}
         self._services: Mapping[str, list[Target]] = {

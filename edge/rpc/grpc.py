@@ -104,9 +104,7 @@ class GrpcRpc:
         body = method.encode_request(request)
         if len(body) > MESSAGE_MAX:
             raise TooLarge(f"{method.path} of {len(body)} bytes, where {MESSAGE_MAX} are the most")
-        secret = self.url.shown_to(service)
-        shown = [("authorization", f"Bearer {secret}")] if secret else []
-        call = Call(method.path, body, [*shown, *context.outgoing()], deadline)
+        call = Call(method.path, body, context.outgoing(), deadline)
         reply = await self._aio.call(inside.balance.unary, service, call)
         return cast("R", method.decode_reply(reply))
 
@@ -150,7 +148,7 @@ class _Inside:
         failed: Unavailable | None = None
         async with asyncio.TaskGroup() as group:
             self.balance = Balance(self._url, client_context, group.create_task)
-            self.server = Server(self._aio, self._services, self._url, group)
+            self.server = Server(self._aio, self._services, self._url.secret, group)
             try:
                 if self._url.listen is not None:
                     self.port = await self.server.listen(self._url.listen, server_context)

@@ -81,7 +81,6 @@ class Http2(H2Protocol):
         self._due = 0.0
         self._transport: asyncio.Transport
         self.beats_silent = 0
-        self.write_max = WRITE_MAX
         self.reason = ""
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -114,7 +113,7 @@ class Http2(H2Protocol):
         except Exception as error:  # noqa: BLE001 - Rule 2: such as headers that are no ASCII, which h2 does not expect
             self.abort(f"it sent what cannot be understood ({type(error).__name__}: {error})")
             return
-        if self._transport.get_write_buffer_size() > self.write_max:
+        if self._transport.get_write_buffer_size() > WRITE_MAX:
             self.abort("it asks on and reads no answers")
             return
         if self._is_new and not self.is_closing:

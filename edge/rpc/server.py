@@ -5,13 +5,12 @@ Rule 2: the work of a call belongs to the service that answers it (its nursery, 
         service's end cancel it, and it is waited for.
 Rule 3: what a handler raises reaches the caller if it is a ``CodeWarzError``; anything else is logged here, with its trace, and an internal error there.
 Rule 4: health (grpc.health.v1) is answered to everybody: probes have no secret.
-Rule 5: who has not asked anything with a right secret yet is a stranger: few of them, for a short time, with few frames. They share a loop with the process's
-        other neighbours. Who is known may send many frames, and not as many as would fill that loop.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hmac
 import ssl
 import time
 from collections.abc import Mapping
@@ -33,8 +32,8 @@ from contracts.ports import Handler as Answering
 from edge.aio import AsyncioLoop
 from edge.rpc import context
 from edge.rpc.failures import trailers_of
-from edge.rpc.http2 import CALLS_MAX, CLOSE_S, MESSAGE_MAX, WRITE_MAX, Handler, Http2, framed, read_message
-from edge.rpc.url import Address, RpcUrl
+from edge.rpc.http2 import CALLS_MAX, CLOSE_S, MESSAGE_MAX, Handler, Http2, framed, read_message
+from edge.rpc.url import Address
 from edge.rpc.wire import PATHS, SERVICES, Method
 
 BEAT_S = 10.0  # clients ping five times as often: who says nothing for 30 to 40 s is gone, and its calls with it
@@ -44,17 +43,6 @@ TIMEOUT_S = 60.0  # of calls that bring none, which ours never do
 TIMEOUT_MAX_S = 600.0
 GRACE_S = 0.25  # beyond the deadline, for the answer that says so
 HANDSHAKE_S = 5.0
-
-STRANGERS_MAX = 128  # for one more the oldest goes: ours ask within milliseconds
-STRANGER_S = 10.0
-STRANGER_FRAMES_MAX = 100
-STRANGER_WRITE_MAX = 64 * 1024
-STRANGER_PIECE = 4096  # bytes that are looked at before its frames are counted: 240 pings are some milliseconds
-FRAMES_MAX = 10_000  # without content, in a beat: h2 needs 20 to 40 µs for each, so 4 % of the loop. A reply of 144 MiB brings some 600
-
-PREFACE = 24  # bytes before a client's first frame, RFC 9113, 3.4
-HEAD = 9  # bytes before each frame, 4.1
-WITH_CONTENT = (0, 1, 9)  # DATA, HEADERS, CONTINUATION
 
 HEALTH_MAX = 1024  # bytes of a question about health, which strangers may ask
 HEALTH = "/grpc.health.v1.Health/Check"
@@ -122,11 +110,10 @@ class Service:
 class _Refused(Exception):
     """The request is not begun with; ``trailers`` say why."""
 
-    def __init__(self, trailers: Trailers, *, is_stranger: bool = False, is_known: bool = False) -> None:
+    def __init__(self, trailers: Trailers, *, is_stranger: bool = False) -> None:
         super().__init__()
         self.trailers = trailers
         self.is_stranger = is_stranger
-        self.is_known = is_known
 
     @classmethod
     def with_status(cls, status: Status, message: str) -> _Refused:
@@ -137,23 +124,22 @@ class _Refused(Exception):
     @classmethod
     def for_now(cls, message: str) -> _Refused:
         """Say that another server may be asked."""
-        return cls(trailers_of(Unavailable(message, retry_after_s=1.0), not_begun=True), is_known=True)
+        return cls(trailers_of(Unavailable(message, retry_after_s=1.0), not_begun=True))
 
 
 class Server:
     """The asyncio side of serving. ``services`` is the Trio side's table, which changes while this runs."""
 
     def __init__(
-        self, aio: AsyncioLoop, services: Mapping[str, Service], url: RpcUrl, group: asyncio.TaskGroup
+        self, aio: AsyncioLoop, services: Mapping[str, Service], secret: str, group: asyncio.TaskGroup
     ) -> None:
         self.aio = aio
         self.group = group
         self.large = asyncio.Semaphore(LARGE_MAX)
         self.peers: set[Peer] = set()
-        self.strangers: dict[Peer, None] = {}  # of the peers, the oldest first
         self.tasks: set[asyncio.Task[None]] = set()
         self._services = services
-        self._url = url
+        self._authorization = f"Bearer {secret}".encode() if secret else None
         self._server: asyncio.Server | None = None
 
     def __repr__(self) -> str:
@@ -201,11 +187,9 @@ class Server:
         path = headers.get(":path", "")
         if path == HEALTH:
             return None
-        if not self._url.opens(headers.get("authorization", ""), path):
-            raise _Refused.with_status(
-                Status.UNAUTHENTICATED,
-                "wrong secret, or a judge's for what no judge asks: see CODEWARZ_RPC on both sides",
-            )
+        given = headers.get("authorization", "").encode()
+        if self._authorization is not None and not hmac.compare_digest(given, self._authorization):
+            raise _Refused.with_status(Status.UNAUTHENTICATED, "wrong secret: see CODEWARZ_RPC on both sides")
         if path not in PATHS or headers.get("grpc-encoding", "identity") != "identity":
             raise _Refused.with_status(Status.UNIMPLEMENTED, "no such method, or a compression that is not known here")
         try:
@@ -250,24 +234,11 @@ class Peer(Handler):
         if len(self._server.peers) >= CONNECTIONS_MAX:
             return False
         self._server.peers.add(self)
-        if len(self._server.strangers) >= STRANGERS_MAX:
-            next(iter(self._server.strangers)).protocol.abort("it asked nothing yet, and others want its place")
-        self._server.strangers[self] = None
         return True
 
     def end(self) -> None:
         """Leave them: the connection is gone."""
         self._server.peers.discard(self)
-        self._server.strangers.pop(self, None)
-
-    @property
-    def is_known(self) -> bool:
-        """Whether it has shown a right secret."""
-        return self not in self._server.strangers
-
-    def _is_ours(self) -> None:
-        self._server.strangers.pop(self, None)
-        self.protocol.write_max = WRITE_MAX
 
     # ---- what the protocol tells -----------------------------------------------------------------------------------
 
@@ -279,8 +250,6 @@ class Peer(Handler):
         try:
             call = self._server.admit(dict(headers))
         except _Refused as refused:
-            if refused.is_known:
-                self._is_ours()
             if refused.is_stranger and not self._is_stranger:
                 self._is_stranger = True  # said once, and not for each of its requests
                 _log.warning("rpc_wrong_secret", peer=str(stream.connection.get_peer().addr()))
@@ -288,7 +257,6 @@ class Peer(Handler):
             release_stream()
             return
         if call is not None:
-            self._is_ours()
             call.service.calls += 1
         task = self._server.group.create_task(self._serve(stream, call))
         self._tasks[stream] = task
@@ -370,78 +338,18 @@ class Peer(Handler):
         return await self._server.aio.call_trio(call.service.nursery, call.service.answer, call, message)
 
 
-class Frames:
-    """Counts the frames of a connection as they come, without reading them: nine bytes before each say how long it is, and of which type."""
-
-    def __init__(self) -> None:
-        self.all = 0
-        self.empty = 0  # those that ask for work and bring nothing: no headers, no data
-        self._skip = PREFACE
-        self._head = b""
-
-    def count(self, data: bytes) -> None:
-        """Take note of the next bytes."""
-        at = 0
-        while True:
-            skipped = min(self._skip, len(data) - at)
-            self._skip -= skipped
-            at += skipped
-            if self._skip:
-                return
-            taken = HEAD - len(self._head)
-            self._head += data[at : at + taken]
-            at += taken
-            if len(self._head) < HEAD:
-                return
-            self._skip, kind, self._head = int.from_bytes(self._head[:3], "big"), self._head[3], b""
-            self.all += 1
-            self.empty += kind not in WITH_CONTENT or not self._skip
-
-
 class _Protocol(Http2):
-    """A connection that is counted, and whose frames are."""
+    """A connection that is counted."""
 
     def __init__(self, peer: Peer, *, is_client: bool, beat_s: float) -> None:
         super().__init__(peer, is_client=is_client, beat_s=beat_s)
-        self.write_max = STRANGER_WRITE_MAX
         self._peer = peer
-        self._frames = Frames()
-        self._beat_began = (0.0, 0)
-        self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         if not self._peer.begin():
             self.abort("too many connections")
-            return
-        self._deadline = self._loop.call_later(STRANGER_S, self._too_late)
-
-    def data_received(self, data: bytes) -> None:
-        """Take what came, of strangers piece by piece."""
-        while data and not self.is_closing:
-            some, data = (data, b"") if self._peer.is_known else (data[:STRANGER_PIECE], data[STRANGER_PIECE:])
-            super().data_received(some)
-            self._frames.count(some)
-            if not self._peer.is_known and self._frames.all > STRANGER_FRAMES_MAX:
-                self.abort("it sends on and shows no secret")
-            elif self._empty_in_this_beat() > FRAMES_MAX:
-                _log.warning("rpc_peer_floods", frames=FRAMES_MAX, in_s=self._beat_s)
-                self.abort(f"it sent more than {FRAMES_MAX} frames with nothing in them within {self._beat_s:g} s")
 
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)
-        if self._deadline is not None:
-            self._deadline.cancel()
         self._peer.end()
-
-    def _too_late(self) -> None:
-        if not self._peer.is_known:
-            self.abort(f"it has asked nothing with a right secret within {STRANGER_S:g} s")
-
-    def _empty_in_this_beat(self) -> int:
-        began, before = self._beat_began
-        now = self._loop.time()
-        if now - began >= self._beat_s:
-            self._beat_began = (now, self._frames.empty)
-            return 0
-        return self._frames.empty - before

@@ -3,14 +3,10 @@
 HOST:PORT is where this process answers for what it serves, and may be missing; the query says where services are found. ``grpcs://`` encrypts, with
 ``ca`` (who vouches for the servers; by default the system's authorities), and ``cert`` and ``key`` of this process when it serves. The password is the
 secret that the processes of a cluster share.
-
-Judges run strangers' programs, so theirs may be another one: a judge's URL has it as its password, the others' say it besides, ``judge_secret=…``. Who shows it
-may ask what a judge has to ask (``JUDGES_MAY``), and nothing else.
 """
 
 from __future__ import annotations
 
-import hmac
 import re
 import ssl
 from collections.abc import Callable, Mapping
@@ -20,18 +16,10 @@ from typing import NoReturn
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from contracts.errors import Invalid
-from contracts.messages import GetProblem, GetWork, PersistVerdict, UpdateLeaderboard
-from edge.rpc.wire import PATHS, SERVICES
+from edge.rpc.wire import SERVICES
 
 ADDRESSES_MAX = 64  # of one service
 FILES = ("ca", "cert", "key")
-JUDGES_MAY = frozenset(
-    path
-    for path, (service, method) in PATHS.items()
-    if service == "judge" or method.request in (GetWork, GetProblem, PersistVerdict, UpdateLeaderboard)
-)
-"""The methods that are open to whoever shows the judges' secret: what a worker calls, and what judges themselves are asked."""
-
 SHAPE = "write grpc://HOST:PORT?core=HOST:PORT&leaderboard=HOST:PORT&judge=HOST:PORT"
 _ADDRESS = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<host>[0-9A-Za-z._-]+)):(?P<port>[0-9]{1,5})\Z")
 _SECRET = re.compile(r"[!-~]{1,512}\Z")
@@ -55,7 +43,6 @@ class RpcUrl:
     listen: Address | None = None
     services: Mapping[str, tuple[Address, ...]] = field(default_factory=dict)
     secret: str = field(default="", repr=False)
-    judge_secret: str = field(default="", repr=False)
     is_encrypted: bool = False
     ca: Path | None = None
     cert: Path | None = None
@@ -76,26 +63,13 @@ class RpcUrl:
             _refuse(
                 f"a path or a fragment has no meaning here (in the secret, write / as %2F, # as %23, ? as %3F): {SHAPE}"
             )
-        services, judge_secret, files = _query(parts, is_encrypted=parts.scheme == "grpcs")
+        services, files = _query(parts, is_encrypted=parts.scheme == "grpcs")
         listen, secret = _authority(parts)
         if (files["cert"] is None) != (files["key"] is None):
             _refuse("cert and key belong together")
         if parts.scheme == "grpcs" and listen is not None and files["cert"] is None:
             _refuse("to serve with grpcs it needs cert=FILE and key=FILE")
-        if judge_secret and not secret:
-            _refuse("judge_secret needs the secret of the others, behind a colon, as in grpc://:SECRET@HOST:PORT")
-        return cls(listen, services, secret, judge_secret, parts.scheme == "grpcs", **files)
-
-    def shown_to(self, service: str) -> str:
-        """Return the secret that this process shows to who serves ``service``: to a judge never one that opens more than judges may open."""
-        return self.judge_secret or self.secret if service == "judge" else self.secret
-
-    def opens(self, authorization: str, path: str) -> bool:
-        """Whether the header ``authorization`` opens the method at ``path`` here. Compared in constant time."""
-        given = authorization.encode()
-        is_ours = not self.secret or hmac.compare_digest(given, f"Bearer {self.secret}".encode())
-        is_judge = bool(self.judge_secret) and hmac.compare_digest(given, f"Bearer {self.judge_secret}".encode())
-        return is_ours or (is_judge and path in JUDGES_MAY)
+        return cls(listen, services, secret, parts.scheme == "grpcs", **files)
 
     def server_context(self) -> ssl.SSLContext | None:
         """Return what a server encrypts with, None for clear text; Invalid when a file cannot be used."""
@@ -116,36 +90,23 @@ class RpcUrl:
         return _for_http2(context)
 
 
-def _query(
-    parts: SplitResult, *, is_encrypted: bool
-) -> tuple[dict[str, tuple[Address, ...]], str, dict[str, Path | None]]:
+def _query(parts: SplitResult, *, is_encrypted: bool) -> tuple[dict[str, tuple[Address, ...]], dict[str, Path | None]]:
     services: dict[str, tuple[Address, ...]] = {}
-    judge_secret = ""
     files: dict[str, Path | None] = dict.fromkeys(FILES)
     for name, value in parse_qsl(parts.query, keep_blank_values=True):
         if name in services or files.get(name) is not None:
             _refuse(f"{name} is said twice: put its addresses between commas")
         if name in SERVICES:
             services[name] = _addresses(name, value)
-        elif name == "judge_secret":
-            if judge_secret or not value:
-                _refuse("judge_secret is said once, and not empty")
-            judge_secret = _secret(value)
         elif name not in FILES:
-            _refuse(f"{name[:40]!r} is none of {', '.join((*SERVICES, 'judge_secret', *FILES))}")
+            _refuse(f"{name[:40]!r} is none of {', '.join((*SERVICES, *FILES))}")
         elif not is_encrypted:
             _refuse(f"{name} needs grpcs://")
         elif not value:
             _refuse(f"{name} names no file")
         else:
             files[name] = Path(value)
-    return services, judge_secret, files
-
-
-def _secret(text: str) -> str:
-    if text and not _SECRET.match(text):
-        _refuse("a secret must be at most 512 printable ASCII characters without spaces")
-    return text
+    return services, files
 
 
 def _addresses(service: str, value: str) -> tuple[Address, ...]:
@@ -167,7 +128,9 @@ def _authority(parts: SplitResult) -> tuple[Address | None, str]:
     name, _, password = user.partition(":")
     if name:
         _refuse("it has a user's name: the secret goes behind a colon, as in grpc://:SECRET@HOST:PORT")
-    secret = _secret(unquote(password))
+    secret = unquote(password)
+    if secret and not _SECRET.match(secret):
+        _refuse("the secret must be at most 512 printable ASCII characters without spaces")
     if not host:
         return None, secret
     found = _ADDRESS.match(host)

@@ -30,7 +30,6 @@ def test_a_role_gets_the_secrets_that_compose_gives_it_and_no_other(role: Role, 
             text = " ".join(given.values())
             assert cluster.admin_password not in text
             assert cluster.postgres.password not in text
-            assert cluster._rpc_secret not in text
 
 
 class Sleeper(Child):

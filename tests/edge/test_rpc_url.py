@@ -54,7 +54,7 @@ def test_a_process_that_serves_nothing_has_no_address(text: str) -> None:
         (f"grpc://:{SECRET}@[::1", "write grpc://"),
         (f"grpc://:{SECRET}%20b@a:1", "printable"),
         (f"grpc://:{SECRET}%C3%A9@a:1", "printable"),
-        ("grpc://?coer=a:1", "'coer' is none of core, leaderboard, judge, judge_secret, ca, cert, key"),
+        ("grpc://?coer=a:1", "'coer' is none of core, leaderboard, judge, ca, cert, key"),
         ("grpc://?core=", "no address of core"),
         ("grpc://?core=a:1,", "no address of core"),
         ("grpc://?core=a:99999", "no address of core"),
