@@ -16,6 +16,7 @@ from chaos.engines import Engine, Missing, Postgres, RabbitMq, Redis, Where
 from chaos.engines.child import HOST, Child, free_port
 
 ADMIN_PASSWORD_BYTES = 9
+NOT_FOR_JUDGES = frozenset({"DATABASE", "SECRET", "ADMIN_PASSWORD"})
 
 Route = Callable[[str, str, int], int]
 """Through which port a process (by name) reaches a neighbour (by name) that listens on a port."""
@@ -65,7 +66,8 @@ class Cluster:
         self.redis = Redis(self.folder / "redis", tls=self.tls)
         self.rabbitmq = RabbitMq(self.folder / "rabbitmq", tls=self.tls)
         self.postgres.is_durable = self.redis.is_persistent = self.shape.is_durable
-        self._rpc_secret, self._secret = secrets.token_urlsafe(24), secrets.token_urlsafe(32)
+        self._rpc_secret, self._judge_secret = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
+        self._secret = secrets.token_urlsafe(32)
         names = self.shape.names()
         self._rpc_ports = {name: free_port() for name, role in names if role is not Role.GATEWAY}
         self.nodes = {name: self._node(name, role) for name, role in names}
@@ -129,6 +131,8 @@ class Cluster:
             "LOG": "json",
             **self.settings,
         }
+        if role is Role.JUDGE:  # what escapes from a sandbox could read them
+            settings = {key: value for key, value in settings.items() if key not in NOT_FOR_JUDGES}
         return Node(name, [role], self.folder / name, settings)
 
     def urls(self, name: str) -> dict[str, str]:
@@ -144,7 +148,9 @@ class Cluster:
         query = "&".join(f"{role}={','.join(addresses)}" for role, addresses in asked.items())
         own = self._rpc_ports.get(name)
         served = "" if own is None else f"{HOST}:{own}"
-        return {**found, "RPC": f"grpc://:{self._rpc_secret}@{served}?{query}"}
+        if name.startswith(f"{Role.JUDGE}-"):
+            return {**found, "RPC": f"grpc://:{self._judge_secret}@{served}?{query}"}
+        return {**found, "RPC": f"grpc://:{self._rpc_secret}@{served}?{query}&judge_secret={self._judge_secret}"}
 
 
 def _end_together(children: Iterable[Child]) -> None:

@@ -1,6 +1,7 @@
 """What answers: one listening socket for all services of a process.
 
-Rule 1: a request is refused as early as it can be, before its message is read: wrong secret, no such method, nobody serves it, too many under way.
+Rule 1: a request is refused as early as it can be, before its message is read: wrong secret, not for judges (``callers``), no such method, nobody serves it,
+        too many under way.
 Rule 2: the work of a call belongs to the service that answers it (its nursery, in Trio) and ends with the call: a reset stream, a lost connection and the
         service's end cancel it, and it is waited for.
 Rule 3: what a handler raises reaches the caller if it is a ``CodeWarzError``; anything else is logged here, with its trace, and an internal error there.
@@ -10,7 +11,6 @@ Rule 4: health (grpc.health.v1) is answered to everybody: probes have no secret.
 from __future__ import annotations
 
 import asyncio
-import hmac
 import ssl
 import time
 from collections.abc import Mapping
@@ -31,10 +31,11 @@ from contracts.errors import CodeWarzError, DeadlineExceeded, EdgeLost, Malforme
 from contracts.ports import Handler as Answering
 from edge.aio import AsyncioLoop
 from edge.rpc import context
+from edge.rpc.callers import Caller, Callers
 from edge.rpc.failures import trailers_of
 from edge.rpc.http2 import CALLS_MAX, CLOSE_S, MESSAGE_MAX, Handler, Http2, framed, read_message
-from edge.rpc.url import Address
-from edge.rpc.wire import PATHS, SERVICES, Method
+from edge.rpc.url import Address, RpcUrl
+from edge.rpc.wire import HEALTH, PATHS, SERVICES, Method
 
 BEAT_S = 10.0  # clients ping five times as often: who says nothing for 30 to 40 s is gone, and its calls with it
 CONNECTIONS_MAX = 512
@@ -45,7 +46,6 @@ GRACE_S = 0.25  # beyond the deadline, for the answer that says so
 HANDSHAKE_S = 5.0
 
 HEALTH_MAX = 1024  # bytes of a question about health, which strangers may ask
-HEALTH = "/grpc.health.v1.Health/Check"
 _HEADERS = [(":status", "200"), ("content-type", "application/grpc")]
 _OK = [("grpc-status", "0")]
 
@@ -110,16 +110,15 @@ class Service:
 class _Refused(Exception):
     """The request is not begun with; ``trailers`` say why."""
 
-    def __init__(self, trailers: Trailers, *, is_stranger: bool = False) -> None:
+    def __init__(self, trailers: Trailers, event: str = "") -> None:
         super().__init__()
         self.trailers = trailers
-        self.is_stranger = is_stranger
+        self.event = event  # what the log says of it
 
     @classmethod
-    def with_status(cls, status: Status, message: str) -> _Refused:
+    def with_status(cls, status: Status, message: str, event: str = "") -> _Refused:
         """Say it without a failure: the request is none of our clients'."""
-        trailers = [("grpc-status", str(status.value)), ("grpc-message", message)]
-        return cls(trailers, is_stranger=status is Status.UNAUTHENTICATED)
+        return cls([("grpc-status", str(status.value)), ("grpc-message", message)], event)
 
     @classmethod
     def for_now(cls, message: str) -> _Refused:
@@ -131,7 +130,7 @@ class Server:
     """The asyncio side of serving. ``services`` is the Trio side's table, which changes while this runs."""
 
     def __init__(
-        self, aio: AsyncioLoop, services: Mapping[str, Service], secret: str, group: asyncio.TaskGroup
+        self, aio: AsyncioLoop, services: Mapping[str, Service], url: RpcUrl, group: asyncio.TaskGroup
     ) -> None:
         self.aio = aio
         self.group = group
@@ -139,7 +138,7 @@ class Server:
         self.peers: set[Peer] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self._services = services
-        self._authorization = f"Bearer {secret}".encode() if secret else None
+        self._callers = Callers(url)
         self._server: asyncio.Server | None = None
 
     def __repr__(self) -> str:
@@ -187,9 +186,13 @@ class Server:
         path = headers.get(":path", "")
         if path == HEALTH:
             return None
-        given = headers.get("authorization", "").encode()
-        if self._authorization is not None and not hmac.compare_digest(given, self._authorization):
-            raise _Refused.with_status(Status.UNAUTHENTICATED, "wrong secret: see CODEWARZ_RPC on both sides")
+        caller = self._callers.who(headers.get("authorization", ""))
+        if caller is Caller.STRANGER:
+            why = "wrong secret: see CODEWARZ_RPC on both sides"
+            raise _Refused.with_status(Status.UNAUTHENTICATED, why, "rpc_wrong_secret")
+        if not caller.may_ask(path):
+            why = "not with the secret of judges"
+            raise _Refused.with_status(Status.PERMISSION_DENIED, why, "rpc_not_for_judges")
         if path not in PATHS or headers.get("grpc-encoding", "identity") != "identity":
             raise _Refused.with_status(Status.UNIMPLEMENTED, "no such method, or a compression that is not known here")
         try:
@@ -226,7 +229,7 @@ class Peer(Handler):
         self._server = server
         self._tasks: dict[Stream, asyncio.Task[None]] = {}
         self._is_closed = False
-        self._is_stranger = False
+        self._logged: set[str] = set()
         self.protocol = _Protocol(self, is_client=False, beat_s=BEAT_S)
 
     def begin(self) -> bool:
@@ -250,9 +253,9 @@ class Peer(Handler):
         try:
             call = self._server.admit(dict(headers))
         except _Refused as refused:
-            if refused.is_stranger and not self._is_stranger:
-                self._is_stranger = True  # said once, and not for each of its requests
-                _log.warning("rpc_wrong_secret", peer=str(stream.connection.get_peer().addr()))
+            if refused.event and refused.event not in self._logged:
+                self._logged.add(refused.event)  # said once, and not for each of its requests
+                _log.warning(refused.event, peer=str(stream.connection.get_peer().addr()))
             self._refuse(stream, refused.trailers)
             release_stream()
             return
