@@ -108,7 +108,7 @@ class Endpoint:
             return
         self.connection = None
         if time.monotonic() - self._began_at < SHORT_S:
-            self._failed(f"{self.who} closed the connection soon")
+            self._failed(f"{self.who} closed the connection soon ({connection.reason})")
         else:
             self._failures = 0
 
