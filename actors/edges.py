@@ -32,6 +32,7 @@ from sandbox.pool import Pool
 from sandbox.validators import Validators
 from supervisor import Context
 
+RPC_SECRET_LEAST = 16  # characters: what opens everything must not be guessed
 WARM_MOST = 4  # boxes kept ready: starting one costs some tens of milliseconds, keeping one some megabytes
 
 H = TypeVar("H", bound=AbstractAsyncContextManager[Any])
@@ -79,7 +80,8 @@ async def open_edges(
 
 
 def check_shared(settings: Settings, roles: frozenset[Role]) -> None:
-    """Raise Invalid when a process that is only a part of the house has a neighbour all to itself."""
+    """Raise Invalid when a process that is only a part of the house has a neighbour or the sessions' secret to itself or would answer strangers' requests."""
+    _check_rpc(settings, roles)
     if roles == EVERY_ROLE:
         return
     alone = [
@@ -91,6 +93,31 @@ def check_shared(settings: Settings, roles: frozenset[Role]) -> None:
             f"{names}: a process with the role {' and '.join(sorted(roles))} shares this with the others, so it cannot be embedded:"
             " name a server (see .env.example)"
         )
+    if Role.GATEWAY in roles and not settings.secret.get_secret_value():
+        raise Invalid(
+            "CODEWARZ_SECRET: a gateway that is only a part of the house needs it, the same for all, or people are signed in at one and not at the next:"
+            " make one with `openssl rand -hex 32`"
+        )
+
+
+def _check_rpc(settings: Settings, roles: frozenset[Role]) -> None:
+    if settings.is_embedded("rpc"):
+        return
+    from edge.rpc.url import RpcUrl
+
+    url = RpcUrl.parse(settings.rpc)
+    if roles == {Role.JUDGE} and url.judge_secret:
+        raise Invalid(
+            "CODEWARZ_RPC: a judge runs what strangers wrote, so it must not know the others' secret:"
+            " give it that of judges as its password, without judge_secret"
+        )
+    if url.listen is not None and len(url.secret) < RPC_SECRET_LEAST:
+        raise Invalid(
+            f"CODEWARZ_RPC: whoever reaches {url.listen} could do everything without a secret of at least {RPC_SECRET_LEAST} characters:"
+            " make one with `openssl rand -hex 24`, and write grpc://:SECRET@HOST:PORT?… in all processes"
+        )
+    if url.listen is not None and url.judge_secret and len(url.judge_secret) < RPC_SECRET_LEAST:
+        raise Invalid(f"CODEWARZ_RPC: judge_secret needs at least {RPC_SECRET_LEAST} characters")
 
 
 class Absent:

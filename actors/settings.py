@@ -22,6 +22,7 @@ SCHEMES = {  # the first is embedded: it is in this process, and another process
 }
 SECRET_BYTES = 32
 _PASSWORD = re.compile(r"(://[^/@:?#]*:).*@")
+_JUDGE_SECRET = re.compile(r"(judge_secret=)[^&]*")
 
 
 class Settings(BaseSettings):
@@ -49,7 +50,7 @@ class Settings(BaseSettings):
     )
     rpc: str = Field(
         "local://",
-        description="rpc URL, local:// or grpc://:SECRET@HOST:PORT?core=HOST:PORT,…&leaderboard=…&judge=…: where to serve, and whom to ask (grpcs: TLS)",
+        description="rpc URL, local:// or grpc://:SECRET@HOST:PORT?core=HOST:PORT,…&leaderboard=…&judge=…&judge_secret=…: where to serve, whom to ask (grpcs)",
     )
     sandbox: str = Field("bwrap://", description="sandbox URL")
     workers: int = Field(10, ge=1, le=512, description="judge workers, which is also the most sandboxes at once")
@@ -175,8 +176,8 @@ def _keep_secret(path: Path) -> None:
 
 
 def redacted(url: str) -> str:
-    """Return a URL without the password in it, for people to see."""
-    return _PASSWORD.sub(r"\1…@", url)
+    """Return a URL without the secrets in it, for people to see."""
+    return _JUDGE_SECRET.sub(r"\1…", _PASSWORD.sub(r"\1…@", url))
 
 
 def load() -> Settings:

@@ -67,7 +67,8 @@ class Cluster:
         self.redis = Redis(self.folder / "redis", tls=self.tls)
         self.rabbitmq = RabbitMq(self.folder / "rabbitmq", tls=self.tls)
         self.postgres.is_durable = self.redis.is_persistent = self.shape.is_durable
-        self._rpc_secret, self._secret = secrets.token_urlsafe(24), secrets.token_urlsafe(32)
+        self._rpc_secret, self._judge_secret = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
+        self._secret = secrets.token_urlsafe(32)
         names = self.shape.names()
         self._rpc_ports = {name: free_port() for name, role in names if role is not Role.GATEWAY}
         self.nodes = {name: self._node(name, role) for name, role in names}
@@ -147,7 +148,9 @@ class Cluster:
         query = "&".join(f"{role}={','.join(addresses)}" for role, addresses in asked.items())
         own = self._rpc_ports.get(name)
         served = "" if own is None else f"{HOST}:{own}"
-        return {**found, "RPC": f"grpc://:{self._rpc_secret}@{served}?{query}"}
+        if name.startswith(f"{Role.JUDGE}-"):
+            return {**found, "RPC": f"grpc://:{self._judge_secret}@{served}?{query}"}
+        return {**found, "RPC": f"grpc://:{self._rpc_secret}@{served}?{query}&judge_secret={self._judge_secret}"}
 
 
 def _end_together(children: Iterable[Child]) -> None:

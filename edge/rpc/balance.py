@@ -53,7 +53,7 @@ class Endpoint:
         self.attempt: asyncio.Task[None] | None = None
         self.error = ""
         self._address = address
-        self._host = name.host
+        self._name = name
         self._side = side
         self._tell_failed = failed
         self._failures = 0
@@ -84,10 +84,10 @@ class Endpoint:
             connection.shut()
 
     async def _connect(self) -> None:
-        connection = Connection(self.who, self._side.fixed(self._host, self._address.port), self._ended)
+        connection = Connection(self.who, self._side.fixed(self._name), self._ended)
         connections = self._side.connections
         try:
-            await connection.open(self._address, self._host, self._side.context)
+            await connection.open(self._address, self._name.host, self._side.context)
         except OSError as error:
             self._failed(f"{self.who} cannot be reached ({error})")
             return
@@ -108,7 +108,7 @@ class Endpoint:
             return
         self.connection = None
         if time.monotonic() - self._began_at < SHORT_S:
-            self._failed(f"{self.who} closed the connection soon")
+            self._failed(f"{self.who} closed the connection soon ({connection.reason})")
         else:
             self._failures = 0
 
@@ -192,19 +192,20 @@ class Side:
         self.connections: set[Connection] = set()  # open, used or retired
         self.spawn = spawn
         self._scheme = "https" if context is not None else "http"
-        self._secret = url.secret
+        self._url = url
 
-    def fixed(self, host: str, port: int) -> list[tuple[str, str]]:
-        """Return the headers that every call to this server has."""
+    def fixed(self, name: Address) -> list[tuple[str, str]]:
+        """Return the headers that every call to a server of this name has."""
         headers = [
             (":scheme", self._scheme),
-            (":authority", str(Address(host, port))),
+            (":authority", str(name)),
             ("te", "trailers"),
             ("content-type", "application/grpc"),
             ("user-agent", "codewarz"),
         ]
-        if self._secret:
-            headers.append(("authorization", f"Bearer {self._secret}"))
+        secret = self._url.secret_for(name)
+        if secret:
+            headers.append(("authorization", f"Bearer {secret}"))
         return headers
 
 

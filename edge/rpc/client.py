@@ -3,7 +3,8 @@
 Rule 1: a call that was not sent to its last byte did nothing (a server begins when it has the whole message): NotBegun. After that its outcome is unknown when
         the connection is lost: EdgeLost.
 Rule 2: a call that ends before its answer, for whatever reason, resets its stream: the server cancels the work. Nothing of it stays in the connection.
-Rule 3: a connection is up when the server has said something. A frozen one accepts connections as well, its kernel does.
+Rule 3: a connection is up when the server has answered. A frozen one accepts connections as well, its kernel does. What it is asked is its health, which also
+        shows it our secret: it does not keep strangers for long (``http2``), and a call may be late in coming.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ from grpclib.utils import Wrapper
 from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
 
-from contracts.errors import EdgeLost, Unavailable
+from contracts.errors import CodeWarzError, EdgeLost, Unavailable
 from edge.rpc.failures import NotBegun, error_of
 from edge.rpc.http2 import CALLS_MAX, Handler, Http2, framed, read_message
 from edge.rpc.url import Address
+from edge.rpc.wire import HEALTH
 
 BEAT_S = 2.0  # so a frozen server is found within 6 to 8 s, and others are preferred after 4 to 6
 CONNECT_S = 2.0  # name aside: TCP, TLS and the server's first word
@@ -67,6 +69,7 @@ class Connection(Handler):
     async def open(self, address: Address, host: str, context: ssl.SSLContext | None) -> None:
         """Connect to ``address``, which is one of ``host``'s; OSError (time-outs and certificates among them) when that fails."""
         loop = asyncio.get_running_loop()
+        is_up = False
         try:
             async with asyncio.timeout(CONNECT_S):
                 await loop.create_connection(
@@ -77,11 +80,21 @@ class Connection(Handler):
                     server_hostname=host if context is not None else None,
                 )
                 await self._heard
+                await self._greet()
+                is_up = True
         except TimeoutError as error:
             raise TimeoutError(f"no answer within {CONNECT_S:g} s") from error
         finally:
-            if not self._heard.done() or self._heard.cancelled() or self._heard.exception() is not None:
+            if not is_up:
                 self.abort("it was not opened in time")
+
+    async def _greet(self) -> None:
+        """Show our secret. What the server says of its health is not asked for, nor whether it knows such a question."""
+        try:
+            await self.unary(Call(HEALTH, b"", [], time.monotonic() + CONNECT_S))
+        except (NotBegun, CodeWarzError) as error:
+            if self.is_ended or self._protocol.is_closing:
+                raise ConnectionError(self.reason) from error
 
     def _make_protocol(self) -> Http2:
         self._protocol = Http2(self, is_client=True, beat_s=BEAT_S)
@@ -102,11 +115,11 @@ class Connection(Handler):
     def close(self) -> None:
         """Hear that the connection is lost (grpclib calls this): the calls under way fail."""
         if not self._heard.done():
-            self._heard.set_exception(ConnectionError(self._reason))
+            self._heard.set_exception(ConnectionError(self.reason))
             self._heard.exception()  # seen: nobody else may be waiting for it
         self._end()
         for each in self._calls:
-            each.cancel(StreamTerminatedError(self._reason))
+            each.cancel(StreamTerminatedError(self.reason))
 
     def shut(self) -> None:
         """Close in good order, now."""
@@ -124,7 +137,8 @@ class Connection(Handler):
             self._protocol.abort(reason)
 
     @property
-    def _reason(self) -> str:
+    def reason(self) -> str:
+        """Why it is gone."""
         return self._protocol.reason or "the connection was lost"
 
     def _end(self) -> None:
@@ -163,13 +177,14 @@ class Connection(Handler):
         if len(self._calls) >= most:
             raise NotBegun(Unavailable(f"{self.who} has {most} calls under way already", retry_after_s=1.0))
         if self._protocol.is_closing:
-            raise NotBegun(Unavailable(f"{self.who}: {self._reason}", retry_after_s=1.0))
+            raise NotBegun(Unavailable(f"{self.who}: {self.reason}", retry_after_s=1.0))
         interrupt = _Interrupt()
         self._calls.add(interrupt)
         stream = connection.create_stream(wrapper=interrupt)
         release: Callable[[], None] | None = None
         try:
             with interrupt:
+                self._protocol.expect(calls=1, size=len(call.body))
                 release = await stream.send_request(self._headers(call), _processor=self._protocol.processor)
                 self._retire_if_used_up(stream)
                 await stream.send_data(framed(call.body), end_stream=True)

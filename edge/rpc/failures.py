@@ -115,7 +115,7 @@ def _rebuilt(failure: failure_pb2.Failure) -> CodeWarzError:
 
 def _foreign(status: str, message: str, who: str) -> CodeWarzError | NotBegun:
     said = f"{who} answered with gRPC status {status or 'none'}: {message}"
-    if status in (str(Status.UNIMPLEMENTED.value), str(Status.UNAUTHENTICATED.value)):
+    if status in [str(each.value) for each in (Status.UNIMPLEMENTED, Status.UNAUTHENTICATED, Status.PERMISSION_DENIED)]:
         return NotBegun(Unavailable(said, retry_after_s=1.0))
     if status == str(Status.DEADLINE_EXCEEDED.value):
         return DeadlineExceeded(said)

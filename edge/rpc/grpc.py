@@ -148,7 +148,7 @@ class _Inside:
         failed: Unavailable | None = None
         async with asyncio.TaskGroup() as group:
             self.balance = Balance(self._url, client_context, group.create_task)
-            self.server = Server(self._aio, self._services, self._url.secret, group)
+            self.server = Server(self._aio, self._services, self._url, group)
             try:
                 if self._url.listen is not None:
                     self.port = await self.server.listen(self._url.listen, server_context)

@@ -6,6 +6,9 @@ leave connections open when they close, and a call that waits for room in a conn
 Rule 1: a peer that says nothing is asked (a ping) and given up when it stays silent: see ``BEATS_SUSPECT`` and ``BEATS_LOST``.
 Rule 2: whatever a peer sends can end its own connection, and nothing else.
 Rule 3: everything is bounded: streams, headers, frames, bytes that nobody has read yet, messages.
+Rule 4: frames cost this loop time, which database, Redis and broker share. A peer has some in each beat and some for each call; who sends more is cut off
+        before they are read. Data frames that are worth their reading are free.
+Rule 5: a client is a stranger until a call of its shows a secret (``welcome``). A stranger has few frames, no more for waiting, and ``FIRST_CALL_S``.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes
 
 from contracts.errors import Malformed, TooLarge
+from edge.rpc.frames import PREFACE, Frames
 
 MESSAGE_MAX = 144 << 20  # bytes: the largest package that may be verified (128 MiB, sandbox.package_source), and room
 LARGE = 1 << 20  # bytes: messages above it are read a few at a time
@@ -32,7 +36,18 @@ HEADERS_MAX = 16 * 1024  # bytes of one header list as HTTP/2 counts them; trail
 FRAME_MAX = 128 * 1024  # a message of 32 MiB is then 256 events instead of 2,048
 STREAM_WINDOW = 1 << 20  # bytes that one call may have sent and nobody has read
 WRITE_MAX = MESSAGE_MAX  # bytes that a peer has asked for and does not read
+WRITE_MAX_STRANGER = 64 * 1024
 CONNECTION_WINDOW = 16 << 20  # the same of all calls: sixteen that wait to be read do not stop the others
+
+FRAMES_BEAT = 100  # that a peer has in every beat, whatever for
+FRAMES_CALL = 8  # and for each call: headers, data and trailers, windows, a ping, a reset
+FRAME_WORTH = (
+    8 * 1024
+)  # bytes of a message that we send, for which the peer may open its windows once: ours do so for half a MiB
+FRAMES_MAX = FRAMES_BEAT + FRAMES_CALL * CALLS_MAX  # that may be saved up from beat to beat
+FRAMES_STRANGER = 64  # until the first call
+FRAMES_AT_ONCE = 16  # read in one go, so that a first call is heard before what came with it is counted
+FIRST_CALL_S = 5.0
 
 # Counted in a connection's beats: at each it looks whether anything came since the last one, and pings when nothing did.
 BEATS_SUSPECT = 2  # others are asked as long as there are others
@@ -78,7 +93,11 @@ class Http2(H2Protocol):
         self._has_heard = False
         self._is_new = True
         self._timer: asyncio.TimerHandle | None = None
+        self._deadline: asyncio.TimerHandle | None = None
         self._due = 0.0
+        self.is_stranger = not is_client  # a client knows whom it has connected to
+        self._frames = Frames(0 if is_client else PREFACE)
+        self._spare = FRAMES_BEAT if is_client else FRAMES_STRANGER
         self._transport: asyncio.Transport
         self.beats_silent = 0
         self.reason = ""
@@ -102,18 +121,31 @@ class Http2(H2Protocol):
             }
         )
         self.connection.flush()
+        if self.is_stranger:
+            self._deadline = self._loop.call_later(FIRST_CALL_S, self.abort, "its first call did not come in time")
         self._wait_a_beat()
 
     def data_received(self, data: bytes) -> None:
-        """Take what came; a peer that breaks the protocol loses its connection."""
+        """Take what came, some frames at a time; a peer that breaks the protocol, or sends more frames than it may, loses its connection."""
         self._has_heard = True
         self.beats_silent = 0
+        at = 0
+        while at < len(data) and not self.is_closing:
+            end, frames = self._frames.cut(data, at, FRAMES_AT_ONCE)
+            self._spare -= frames
+            if self._spare < 0:
+                self.abort("it sends more frames than its calls need")
+                return
+            self._take(data if end - at == len(data) else data[at:end])
+            at = end
+
+    def _take(self, data: bytes) -> None:
         try:
             super().data_received(data)
         except Exception as error:  # noqa: BLE001 - Rule 2: such as headers that are no ASCII, which h2 does not expect
             self.abort(f"it sent what cannot be understood ({type(error).__name__}: {error})")
             return
-        if self._transport.get_write_buffer_size() > WRITE_MAX:
+        if self._transport.get_write_buffer_size() > (WRITE_MAX_STRANGER if self.is_stranger else WRITE_MAX):
             self.abort("it asks on and reads no answers")
             return
         if self._is_new and not self.is_closing:
@@ -122,12 +154,27 @@ class Http2(H2Protocol):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """End everything that was under way."""
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._deadline):
+            if timer is not None:
+                timer.cancel()
         self.reason = self.reason or (f"the connection broke ({exc})" if exc else "the connection was closed")
         self.processor.close(self.reason)
         if not self.lost.done():
             self.lost.set_result(None)
+
+    # ---- what a peer may ------------------------------------------------------------------------------------------
+
+    def welcome(self) -> None:
+        """Hear that the peer is no stranger any more."""
+        if self.is_stranger:
+            self.is_stranger = False
+            self._spare += FRAMES_BEAT
+            if self._deadline is not None:
+                self._deadline.cancel()
+
+    def expect(self, *, calls: int = 0, size: int = 0) -> None:
+        """Let the peer have the frames that go with ``calls``, and with a message of ``size`` bytes that it is sent."""
+        self._spare += calls * FRAMES_CALL + size // FRAME_WORTH
 
     # ---- the end ---------------------------------------------------------------------------------------------------
 
@@ -142,11 +189,11 @@ class Http2(H2Protocol):
         self._transport.abort()
         self.processor.close(reason)
 
-    def close(self) -> None:
-        """Say that no more is taken, send what is left, close; cut after ``CLOSE_S``, as a peer that reads nothing would hold it for ever."""
+    def close(self, why: str = "") -> None:
+        """Say that no more is taken, and ``why``, send what is left, close; cut after ``CLOSE_S``, as a peer that reads nothing would hold it for ever."""
         if not self.is_closing:
             with suppress(ProtocolError):  # it has ended by itself
-                self.connection._connection.close_connection()  # noqa: SLF001 - GOAWAY
+                self.connection._connection.close_connection(additional_data=why.encode() or None)  # noqa: SLF001 - GOAWAY
                 self.connection.flush()
         self.reason = self.reason or "this process closed the connection"
         self.processor.close(self.reason)
@@ -155,7 +202,8 @@ class Http2(H2Protocol):
     def _leave(self, event: Event) -> None:
         """Hear GOAWAY. Replies that came with it are taken before the connection is closed."""
         assert isinstance(event, ConnectionTerminated)
-        self.reason = self.reason or "the other side is ending"
+        why = (event.additional_data or b"")[:200].decode(errors="replace")
+        self.reason = self.reason or ("the other side is ending" + (why and f": {why}"))
         close = self.processor.close
         if self._side.leave(event.last_stream_id or 0):
             self._loop.call_soon(close, self.reason)
@@ -176,6 +224,8 @@ class Http2(H2Protocol):
     def _beat(self) -> None:
         if self.is_closing:
             return
+        if not self.is_stranger:
+            self._spare = min(max(self._spare, FRAMES_BEAT), FRAMES_MAX)
         was_asleep = self._loop.time() - self._due > self._beat_s  # we were, so the silence may be ours
         if self._has_heard:
             self.beats_silent = 0

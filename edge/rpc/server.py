@@ -1,16 +1,18 @@
 """What answers: one listening socket for all services of a process.
 
-Rule 1: a request is refused as early as it can be, before its message is read: wrong secret, no such method, nobody serves it, too many under way.
+Rule 1: a request is refused as early as it can be, before its message is read: wrong secret, not for judges (``callers``), no such method, nobody serves it,
+        too many under way.
 Rule 2: the work of a call belongs to the service that answers it (its nursery, in Trio) and ends with the call: a reset stream, a lost connection and the
         service's end cancel it, and it is waited for.
 Rule 3: what a handler raises reaches the caller if it is a ``CodeWarzError``; anything else is logged here, with its trace, and an internal error there.
-Rule 4: health (grpc.health.v1) is answered to everybody: probes have no secret.
+Rule 4: health (grpc.health.v1) is answered to everybody: probes have no secret. They are strangers all the same, and asked to come again for more.
+Rule 5: strangers take nobody's place. They have some of their own, and one that comes sends the one away that has been a stranger for the longest; who knows
+        a secret is none after his first words. A stranger's first call that is refused is his last.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hmac
 import ssl
 import time
 from collections.abc import Mapping
@@ -31,13 +33,15 @@ from contracts.errors import CodeWarzError, DeadlineExceeded, EdgeLost, Malforme
 from contracts.ports import Handler as Answering
 from edge.aio import AsyncioLoop
 from edge.rpc import context
+from edge.rpc.callers import Caller, Callers
 from edge.rpc.failures import trailers_of
 from edge.rpc.http2 import CALLS_MAX, CLOSE_S, MESSAGE_MAX, Handler, Http2, framed, read_message
-from edge.rpc.url import Address
-from edge.rpc.wire import PATHS, SERVICES, Method
+from edge.rpc.url import Address, RpcUrl
+from edge.rpc.wire import HEALTH, PATHS, SERVICES, Method
 
 BEAT_S = 10.0  # clients ping five times as often: who says nothing for 30 to 40 s is gone, and its calls with it
-CONNECTIONS_MAX = 512
+CONNECTIONS_MAX = 512  # of peers that we know
+STRANGERS_MAX = 128
 LARGE_MAX = 4  # messages above ``http2.LARGE`` that are read at once, so a quarter of what they may hold is 144 MiB
 TIMEOUT_S = 60.0  # of calls that bring none, which ours never do
 TIMEOUT_MAX_S = 600.0
@@ -45,7 +49,6 @@ GRACE_S = 0.25  # beyond the deadline, for the answer that says so
 HANDSHAKE_S = 5.0
 
 HEALTH_MAX = 1024  # bytes of a question about health, which strangers may ask
-HEALTH = "/grpc.health.v1.Health/Check"
 _HEADERS = [(":status", "200"), ("content-type", "application/grpc")]
 _OK = [("grpc-status", "0")]
 
@@ -110,16 +113,15 @@ class Service:
 class _Refused(Exception):
     """The request is not begun with; ``trailers`` say why."""
 
-    def __init__(self, trailers: Trailers, *, is_stranger: bool = False) -> None:
+    def __init__(self, trailers: Trailers, event: str = "") -> None:
         super().__init__()
         self.trailers = trailers
-        self.is_stranger = is_stranger
+        self.event = event  # what the log says of it
 
     @classmethod
-    def with_status(cls, status: Status, message: str) -> _Refused:
+    def with_status(cls, status: Status, message: str, event: str = "") -> _Refused:
         """Say it without a failure: the request is none of our clients'."""
-        trailers = [("grpc-status", str(status.value)), ("grpc-message", message)]
-        return cls(trailers, is_stranger=status is Status.UNAUTHENTICATED)
+        return cls([("grpc-status", str(status.value)), ("grpc-message", message)], event)
 
     @classmethod
     def for_now(cls, message: str) -> _Refused:
@@ -131,15 +133,16 @@ class Server:
     """The asyncio side of serving. ``services`` is the Trio side's table, which changes while this runs."""
 
     def __init__(
-        self, aio: AsyncioLoop, services: Mapping[str, Service], secret: str, group: asyncio.TaskGroup
+        self, aio: AsyncioLoop, services: Mapping[str, Service], url: RpcUrl, group: asyncio.TaskGroup
     ) -> None:
         self.aio = aio
         self.group = group
         self.large = asyncio.Semaphore(LARGE_MAX)
         self.peers: set[Peer] = set()
+        self.strangers: dict[Peer, None] = {}  # those of them that have not shown a secret yet, the oldest first
         self.tasks: set[asyncio.Task[None]] = set()
         self._services = services
-        self._authorization = f"Bearer {secret}".encode() if secret else None
+        self._callers = Callers(url)
         self._server: asyncio.Server | None = None
 
     def __repr__(self) -> str:
@@ -180,16 +183,23 @@ class Server:
 
     # ---- what is let in --------------------------------------------------------------------------------------------
 
-    def admit(self, headers: Mapping[str, str]) -> Incoming | None:
+    def who(self, headers: Mapping[str, str]) -> Caller:
+        """Return whose call these headers begin."""
+        return self._callers.who(headers.get("authorization", ""))
+
+    def admit(self, caller: Caller, headers: Mapping[str, str]) -> Incoming | None:
         """Return the call that these headers begin, None for a question about health; _Refused."""
         if headers.get(":method") != "POST" or headers.get("content-type", "").partition("+")[0] != "application/grpc":
             raise _Refused.with_status(Status.INTERNAL, "not a gRPC request")
         path = headers.get(":path", "")
         if path == HEALTH:
             return None
-        given = headers.get("authorization", "").encode()
-        if self._authorization is not None and not hmac.compare_digest(given, self._authorization):
-            raise _Refused.with_status(Status.UNAUTHENTICATED, "wrong secret: see CODEWARZ_RPC on both sides")
+        if caller is Caller.STRANGER:
+            why = "wrong secret: see CODEWARZ_RPC on both sides"
+            raise _Refused.with_status(Status.UNAUTHENTICATED, why, "rpc_wrong_secret")
+        if not caller.may_ask(path):
+            why = "not with the secret of judges"
+            raise _Refused.with_status(Status.PERMISSION_DENIED, why, "rpc_not_for_judges")
         if path not in PATHS or headers.get("grpc-encoding", "identity") != "identity":
             raise _Refused.with_status(Status.UNIMPLEMENTED, "no such method, or a compression that is not known here")
         try:
@@ -226,19 +236,32 @@ class Peer(Handler):
         self._server = server
         self._tasks: dict[Stream, asyncio.Task[None]] = {}
         self._is_closed = False
-        self._is_stranger = False
+        self._logged: set[str] = set()
         self.protocol = _Protocol(self, is_client=False, beat_s=BEAT_S)
 
-    def begin(self) -> bool:
-        """Join the server's peers; False when there are too many."""
-        if len(self._server.peers) >= CONNECTIONS_MAX:
-            return False
+    def begin(self) -> None:
+        """Join the server's peers, as a stranger."""
+        strangers = self._server.strangers
+        if len(strangers) >= STRANGERS_MAX:
+            oldest = next(iter(strangers))
+            oldest.end()
+            oldest.protocol.abort("a newer stranger has its place")
         self._server.peers.add(self)
-        return True
+        strangers[self] = None
 
     def end(self) -> None:
         """Leave them: the connection is gone."""
         self._server.peers.discard(self)
+        self._server.strangers.pop(self, None)
+
+    def _welcome(self) -> None:
+        """Be no stranger any more."""
+        server = self._server
+        if len(server.peers) - len(server.strangers) >= CONNECTIONS_MAX:
+            self.protocol.abort("too many connections")
+            return
+        server.strangers.pop(self, None)
+        self.protocol.welcome()
 
     # ---- what the protocol tells -----------------------------------------------------------------------------------
 
@@ -247,14 +270,23 @@ class Peer(Handler):
 
     def accept(self, stream: Stream, headers: Any, release_stream: Any) -> None:
         """Begin with a request, or refuse it."""
+        given = dict(headers)
+        caller = self._server.who(given)
+        if caller is not Caller.STRANGER:
+            if self.protocol.is_stranger:
+                self._welcome()
+            self.protocol.expect(calls=1)
         try:
-            call = self._server.admit(dict(headers))
+            call = self._server.admit(caller, given)
         except _Refused as refused:
-            if refused.is_stranger and not self._is_stranger:
-                self._is_stranger = True  # said once, and not for each of its requests
-                _log.warning("rpc_wrong_secret", peer=str(stream.connection.get_peer().addr()))
+            if refused.event and refused.event not in self._logged:
+                self._logged.add(refused.event)  # said once, and not for each of its requests
+                _log.warning(refused.event, peer=str(stream.connection.get_peer().addr()))
             self._refuse(stream, refused.trailers)
             release_stream()
+            if self.protocol.is_stranger:
+                why = dict(refused.trailers)["grpc-message"]
+                asyncio.get_running_loop().call_soon(self.protocol.close, why)  # what came with it is told the same
             return
         if call is not None:
             call.service.calls += 1
@@ -326,6 +358,8 @@ class Peer(Handler):
                 stream.reset_nowait(ErrorCodes.NO_ERROR)
             return
         await stream.send_headers(_HEADERS)
+        if call is not None:
+            self.protocol.expect(size=len(reply))
         await stream.send_data(framed(reply))
         await stream.send_headers(_OK, end_stream=True)
 
@@ -347,8 +381,7 @@ class _Protocol(Http2):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        if not self._peer.begin():
-            self.abort("too many connections")
+        self._peer.begin()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)

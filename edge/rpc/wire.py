@@ -310,5 +310,8 @@ METHODS: Mapping[tuple[str, type[Request[Any]]], Method] = {
 }
 """How each request to each service travels."""
 
+HEALTH = "/grpc.health.v1.Health/Check"
+"""What anybody may ask any server: see grpc.health.v1."""
+
 PATHS: Mapping[str, tuple[str, Method]] = {method.path: (name, method) for (name, _), method in METHODS.items()}
 """The same by path: the service's name and the method."""

@@ -14,6 +14,7 @@ import yaml
 from actors.system import Role
 from chaos.cluster import Cluster
 from chaos.engines.child import Child, write_private
+from edge.rpc.url import RpcUrl
 
 TOP = Path(__file__).resolve().parent.parent.parent
 SECRETS = {f"CODEWARZ_{name}" for name in ("DATABASE", "REDIS", "BROKER", "RPC", "SECRET", "ADMIN_PASSWORD")}
@@ -30,6 +31,21 @@ def test_a_role_gets_the_secrets_that_compose_gives_it_and_no_other(role: Role, 
             text = " ".join(given.values())
             assert cluster.admin_password not in text
             assert cluster.postgres.password not in text
+
+
+def test_judges_have_a_secret_of_their_own_and_do_not_know_the_others(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path)
+    judges = [RpcUrl.parse(each.environment()["CODEWARZ_RPC"]) for each in cluster.of(Role.JUDGE)]
+    others = [
+        RpcUrl.parse(node.environment()["CODEWARZ_RPC"])
+        for node in cluster.nodes.values()
+        if Role.JUDGE not in node.roles
+    ]
+    others.append(RpcUrl.parse(cluster.urls("operator")["RPC"]))
+    ((secret, judge_secret),) = {(each.secret, each.judge_secret) for each in others}
+    assert {(each.secret, each.judge_secret) for each in judges} == {(judge_secret, "")}
+    for node in cluster.of(Role.JUDGE):
+        assert secret not in " ".join(node.environment().values())
 
 
 class Sleeper(Child):

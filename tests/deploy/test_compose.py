@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from actors.system import NEEDS, Role
+from edge.rpc.url import RpcUrl
 from tests.deploy.conftest import ASKED_FOR, TOP, VARIABLE, script
 
 ENGINES = {"postgres", "redis", "rabbitmq"}
@@ -91,6 +92,15 @@ def test_a_role_gets_the_neighbours_that_it_touches_and_no_other(services: Servi
         assert given == NEEDS[role] - {"sandbox"}, role
         assert services[role]["command"] == ["up", "--role", role]
     assert [role for role in ROLES if "CODEWARZ_SECRET" in services[role]["environment"]] == ["gateway"]
+
+
+def test_judges_have_a_secret_of_their_own_and_do_not_know_the_others(services: Services) -> None:
+    rpc = {role: RpcUrl.parse(ASKED_FOR.sub(r"\1", services[role]["environment"]["CODEWARZ_RPC"])) for role in ROLES}
+    assert {role: (url.secret, url.judge_secret) for role, url in rpc.items()} == {
+        role: ("JUDGE_RPC_SECRET", "") if role == "judge" else ("RPC_SECRET", "JUDGE_RPC_SECRET") for role in ROLES
+    }
+    secrets = set(ASKED_FOR.findall(str(services["judge"]["environment"])))
+    assert secrets == {"REDIS_PASSWORD", "RABBITMQ_PASSWORD", "JUDGE_RPC_SECRET"}
 
 
 def test_no_secret_is_written_down(services: Services, text: str) -> None:

@@ -16,12 +16,13 @@ SECRET = "Tr0ub4dor"
 
 def test_everything_that_can_be_said() -> None:
     url = RpcUrl.parse(
-        f"grpcs://:{SECRET}%2F%40@[::1]:7000?core=a.example:1,10.0.0.1:2&judge=[::2]:3&ca=/c/ca.pem&cert=/c/cert.pem&key=key"
+        f"grpcs://:{SECRET}%2F%40@[::1]:7000?core=a.example:1,10.0.0.1:2&judge=[::2]:3&judge_secret=a%26b+c&ca=/c/ca.pem&cert=/c/cert.pem&key=key"
     )
     assert url == RpcUrl(
         listen=Address("::1", 7000),
         services={"core": (Address("a.example", 1), Address("10.0.0.1", 2)), "judge": (Address("::2", 3),)},
         secret=f"{SECRET}/@",
+        judge_secret="a&b+c",
         is_encrypted=True,
         ca=Path("/c/ca.pem"),
         cert=Path("/c/cert.pem"),
@@ -54,7 +55,11 @@ def test_a_process_that_serves_nothing_has_no_address(text: str) -> None:
         (f"grpc://:{SECRET}@[::1", "write grpc://"),
         (f"grpc://:{SECRET}%20b@a:1", "printable"),
         (f"grpc://:{SECRET}%C3%A9@a:1", "printable"),
-        ("grpc://?coer=a:1", "'coer' is none of core, leaderboard, judge, ca, cert, key"),
+        ("grpc://?coer=a:1", "'coer' is none of core, leaderboard, judge, ca, cert, key, judge_secret"),
+        (f"grpc://:{SECRET}@a:1?judge_secret={SECRET}", "one of their own"),
+        (f"grpc://a:1?judge_secret={SECRET}%20b", "printable"),
+        (f"grpc://a:1?judge_secret={SECRET}&judge_secret={SECRET}", "said twice"),
+        ("grpc://a:1?judge_secret=", "is empty"),
         ("grpc://?core=", "no address of core"),
         ("grpc://?core=a:1,", "no address of core"),
         ("grpc://?core=a:99999", "no address of core"),
@@ -84,6 +89,6 @@ def test_files_that_cannot_be_used_are_said_before_anything_is_opened(tmp_path: 
 
 
 def test_the_secret_is_in_no_repr() -> None:
-    url = RpcUrl.parse(f"grpc://:{SECRET}@a:1?core=b:2")
+    url = RpcUrl.parse(f"grpc://:{SECRET}@a:1?core=b:2&judge_secret=J{SECRET}")
     assert SECRET not in repr(url)
     assert SECRET not in repr(GrpcRpc(url, AsyncioLoop()))
