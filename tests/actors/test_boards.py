@@ -127,12 +127,11 @@ async def _until_the_end(events: AsyncIterable[tuple[str, bytes]]) -> AsyncItera
         yield channel, payload
 
 
-class Forgetful:
-    """A Redis that loses all its data in the middle of a rebuild."""
+class Meddled:
+    """A Redis to which something happens before each script."""
 
-    def __init__(self, redis: Redis, after: int) -> None:
+    def __init__(self, redis: Redis) -> None:
         self.inner = redis
-        self.after = after
         self.call, self.pipeline, self.scripts, self.subscribe = (
             redis.call,
             redis.pipeline,
@@ -140,11 +139,25 @@ class Forgetful:
             redis.subscribe,
         )
 
+    async def meddle(self) -> None:
+        raise NotImplementedError
+
     async def script(self, lua: str, keys: Sequence[str], arguments: Sequence[RedisValue]) -> RedisReply:
+        await self.meddle()
+        return await self.inner.script(lua, keys, arguments)
+
+
+class Forgetful(Meddled):
+    """Loses all its data in the middle of a rebuild."""
+
+    def __init__(self, redis: Redis, after: int) -> None:
+        super().__init__(redis)
+        self.after = after
+
+    async def meddle(self) -> None:
         self.after -= 1
         if self.after == 0:
             await self.inner.call("FLUSHALL")
-        return await self.inner.script(lua, keys, arguments)
 
 
 @pytest.mark.parametrize("after", [1, 2, 3, 4])
@@ -267,24 +280,14 @@ async def test_a_verdict_that_finds_no_board_is_on_the_one_that_is_folded_for_it
     assert await store.differences(contest, BoardView.JURY, NAMES, log) == []
 
 
-class Slow:
-    """A Redis where everything grows older by most of what it has to live before each script."""
+class Slow(Meddled):
+    """Everything grows older by most of what it has to live."""
 
-    def __init__(self, redis: Redis) -> None:
-        self.inner = redis
-        self.call, self.pipeline, self.scripts, self.subscribe = (
-            redis.call,
-            redis.pipeline,
-            redis.scripts,
-            redis.subscribe,
-        )
-
-    async def script(self, lua: str, keys: Sequence[str], arguments: Sequence[RedisValue]) -> RedisReply:
+    async def meddle(self) -> None:
         for key in await self.inner.call("KEYS", "*"):
             left_ms = await self.inner.call("PTTL", key)
             if left_ms > 0:
                 await self.inner.call("PEXPIRE", key, left_ms - STAGED_MS * 2 // 3)
-        return await self.inner.script(lua, keys, arguments)
 
 
 async def test_a_board_that_is_not_there_may_take_longer_to_build_than_its_word_lives(

@@ -20,7 +20,7 @@ from edge.memory_redis import MemoryRedis
 from supervisor import Actor, Supervisor, Tree
 from tests.actors import scenes
 from tests.actors.scenes import CONTEST, HOUR_MS, submission
-from tests.actors.test_pipeline import house
+from tests.actors.test_pipeline import House, house
 from tests.conftest import Clock
 
 
@@ -215,19 +215,23 @@ async def test_a_broker_that_is_away_keeps_nobody_from_the_other_sweeps(
     await tree.shutdown()
 
 
+async def by_hand(here: House) -> Sweeper:
+    """The house's sweeper, stopped, so that it sweeps only when it is told to."""
+    await here.tree.stop("core/sweeper")
+    own = here.with_
+    boards, log = Boards(here.redis, own.clock), Log(own.database)
+    return Sweeper(own.database, own.broker, here.redis, own.rpc, boards, log, own.clock, own.rng, own.meter)
+
+
 async def test_a_board_is_rebuilt_for_a_lasting_difference_and_not_because_somebody_is_always_under_way(
     database: Database, clock: Clock, rng: random.Random, meter: Meter, autojump_clock: trio.abc.Clock
 ) -> None:
     async with house(database, clock, rng, meter) as here:
-        await here.tree.stop("core/sweeper")
+        sweeper = await by_hand(here)
         await here.submit(1, "AC", "ada")
         await here.submit(2, "AC", "bob")
         await here.all_judged()
         await here.board_settled()
-        boards = Boards(here.redis, clock)
-        sweeper = Sweeper(
-            database, here.with_.broker, here.redis, here.with_.rpc, boards, Log(database), clock, rng, meter
-        )
         rank = f"board:{{{CONTEST}}}:{BoardView.PUBLIC}:rank"
         right = await here.redis.call("ZSCORE", rank, "ada")
         await here.redis.call("ZADD", rank, 7, "ada")
@@ -243,14 +247,10 @@ async def test_a_board_that_somebody_spoiled_is_rebuilt_and_ends_no_sweeper(
     database: Database, clock: Clock, rng: random.Random, meter: Meter, autojump_clock: trio.abc.Clock
 ) -> None:
     async with house(database, clock, rng, meter) as here:
-        await here.tree.stop("core/sweeper")
+        sweeper = await by_hand(here)
         await here.submit(1, "AC", "ada")
         await here.all_judged()
         await here.board_settled()
-        boards = Boards(here.redis, clock)
-        sweeper = Sweeper(
-            database, here.with_.broker, here.redis, here.with_.rpc, boards, Log(database), clock, rng, meter
-        )
         board = f"board:{{{CONTEST}}}:{BoardView.PUBLIC}"
         await here.redis.call("HSET", f"{board}:rows", "ada", b'{"user_id":"\xff"}', b"\xff", "[" * 10_000)
         await here.redis.call("ZADD", f"{board}:rank", "inf", "bob")

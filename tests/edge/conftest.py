@@ -58,6 +58,19 @@ class RealClock(trio.abc.Clock):
 
 
 @pytest.fixture
+async def aio() -> AsyncIterator[AsyncioLoop]:
+    """A loop for a test of one networked edge, which ends within a minute."""
+    with trio.fail_after(60):
+        async with AsyncioLoop() as opened:
+            yield opened
+
+
+@pytest.fixture
+def port() -> int:
+    return free_port()
+
+
+@pytest.fixture
 def wall() -> FixedWall:
     return FixedWall()
 

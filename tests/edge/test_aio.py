@@ -7,7 +7,6 @@ import gc
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator
 from functools import partial
 
 import pytest
@@ -15,13 +14,6 @@ import trio
 
 from contracts.errors import EdgeLost
 from edge.aio import AsyncioLoop, Feed
-
-
-@pytest.fixture
-async def aio() -> AsyncIterator[AsyncioLoop]:
-    with trio.fail_after(20):
-        async with AsyncioLoop() as opened:
-            yield opened
 
 
 async def double(number: int) -> int:

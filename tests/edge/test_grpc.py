@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import socket
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -35,18 +34,6 @@ from tests.edge.grpc_peer import CorePeer
 
 BUILD = BuildBoard(contest_id="c")
 VERIFY = VerifyProblem(package=b"")
-
-
-@pytest.fixture
-async def aio() -> AsyncIterator[AsyncioLoop]:
-    with trio.fail_after(60):
-        async with AsyncioLoop() as opened:
-            yield opened
-
-
-@pytest.fixture
-def port() -> int:
-    return free_port()
 
 
 # ---- deadlines and cancellation --------------------------------------------------------------------------------------

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import trio
 
-from chaos.engines.child import free_port
 from contracts.errors import TooLarge, Unavailable
 from contracts.messages import GetProblem, GetWork, ImportProblem, ProblemBlob, Request
 from edge.aio import AsyncioLoop
@@ -18,18 +16,6 @@ from edge.rpc.grpc import GrpcRpc
 from tests.edge.grpc_parts import ASK, SLOW, Dawdler, ask, named, serving, settled, url_of
 
 MIB = 1 << 20
-
-
-@pytest.fixture
-async def aio() -> AsyncIterator[AsyncioLoop]:
-    with trio.fail_after(60):
-        async with AsyncioLoop() as opened:
-            yield opened
-
-
-@pytest.fixture
-def port() -> int:
-    return free_port()
 
 
 # ---- sizes and bounds ------------------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -15,7 +14,6 @@ from grpclib.health.v1.health_grpc import HealthStub
 from grpclib.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpclib.server import Server, Stream
 
-from chaos.engines.child import free_port
 from contracts.errors import CodeWarzError, EdgeLost, NotFound, Unavailable
 from contracts.messages import GetProblem, GetWork, ProblemBlob, Request
 from contracts.proto import core_pb2
@@ -25,18 +23,6 @@ from tests.edge.grpc_parts import ASK, ask, serving, url_of
 
 GET_PROBLEM = "/codewarz.v1.Core/GetProblem"
 SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
-
-
-@pytest.fixture
-async def aio() -> AsyncIterator[AsyncioLoop]:
-    with trio.fail_after(30):
-        async with AsyncioLoop() as opened:
-            yield opened
-
-
-@pytest.fixture
-def port() -> int:
-    return free_port()
 
 
 async def answer(request: Request[Any], *, timeout: float) -> Any:

@@ -49,13 +49,6 @@ def reset(stream: int) -> bytes:
 
 
 @pytest.fixture
-async def aio() -> AsyncIterator[AsyncioLoop]:
-    with trio.fail_after(60):
-        async with AsyncioLoop() as opened:
-            yield opened
-
-
-@pytest.fixture
 async def there(aio: AsyncioLoop) -> AsyncIterator[GrpcRpc]:
     """A core that knows a secret."""
     with structlog.testing.capture_logs():

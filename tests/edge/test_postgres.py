@@ -32,12 +32,6 @@ BACK_S = 15.0  # for a server that was started again to take connections, on a b
 
 
 @pytest.fixture
-async def aio() -> AsyncIterator[AsyncioLoop]:
-    async with AsyncioLoop() as opened:
-        yield opened
-
-
-@pytest.fixture
 async def database(postgres_engine: Postgres) -> AsyncIterator[PostgresDatabase]:
     async with opened_postgres(postgres_engine.url) as opened:
         await opened.execute("CREATE TABLE t (x INTEGER PRIMARY KEY, y INTEGER NOT NULL DEFAULT 0)")

@@ -53,12 +53,6 @@ def engine(rabbitmq_engine: RabbitMq) -> Iterator[RabbitMq]:
 
 
 @pytest.fixture
-async def aio() -> AsyncIterator[AsyncioLoop]:
-    async with AsyncioLoop() as loop:
-        yield loop
-
-
-@pytest.fixture
 async def broker(engine: RabbitMq, aio: AsyncioLoop) -> AsyncIterator[RabbitMqBroker]:
     async with RabbitMqBroker(engine.url, aio, confirm_s=CONFIRM_S) as opened:
         await opened.declare([WORK, PLAIN, DEAD])

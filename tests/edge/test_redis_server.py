@@ -27,12 +27,6 @@ BOUND_S = 20.0  # for real processes to do what they should
 
 
 @pytest.fixture
-async def aio() -> AsyncIterator[AsyncioLoop]:
-    async with AsyncioLoop() as opened:
-        yield opened
-
-
-@pytest.fixture
 def engine(redis_engine: Redis) -> Iterator[Redis]:
     """The session's server, which a test may kill or freeze: others find it running and empty."""
     yield redis_engine

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 import structlog
-import trio
 
 from chaos.engines.child import free_port
 from contracts.errors import CodeWarzError, Unavailable
@@ -28,13 +26,6 @@ FOR_JUDGES = {  # by hand: whoever adds to it adds to what an escape from a sand
     "/codewarz.v1.Leaderboard/UpdateLeaderboard",
     "/codewarz.v1.Judge/VerifyProblem",
 }
-
-
-@pytest.fixture
-async def aio() -> AsyncIterator[AsyncioLoop]:
-    with trio.fail_after(60):
-        async with AsyncioLoop() as opened:
-            yield opened
 
 
 class Answering:

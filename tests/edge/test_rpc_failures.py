@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import structlog
-import trio
 
-from chaos.engines.child import free_port
 from contracts import errors
 from contracts.errors import CodeWarzError, DeadlineExceeded, Duplicate, EdgeLost, FieldError, NotFound
 from contracts.messages import ProblemBlob, Request
@@ -19,18 +16,6 @@ from edge.rpc import failures, http2
 from edge.rpc.failures import FAILURE_HEADER, FAILURE_MAX, NotBegun, error_of, trailers_of
 from edge.rpc.grpc import GrpcRpc
 from tests.edge.grpc_parts import ASK, ask, serving, url_of
-
-
-@pytest.fixture
-async def aio() -> AsyncIterator[AsyncioLoop]:
-    with trio.fail_after(30):
-        async with AsyncioLoop() as opened:
-            yield opened
-
-
-@pytest.fixture
-def port() -> int:
-    return free_port()
 
 
 def raising(error: Exception) -> Handler:
