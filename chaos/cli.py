@@ -67,25 +67,25 @@ def run(
     first = secrets.randbelow(2**31) if seed is None else seed
     teller = Teller(is_json=output is Output.JSON)
     signal.signal(signal.SIGTERM, _interrupt)
-    outcomes, status, why = [], 0, list[str]()
+    runner = Runner(teller.say, teller.done, where=engines)
+    status, why = 0, list[str]()
     try:
         with teller.open(first, len(chosen) * times):
-            outcomes = trio.run(Runner(teller.say, teller.done, where=engines).run, rounds(chosen, times, first))
+            trio.run(runner.run, rounds(chosen, times, first))
     except* (Missing, RuntimeError) as group:
         # Only noted here: what is raised in here is wrapped into a group, and a traceback follows.
         status, why = ANSWER_IS_NO, [str(each) for each in _leaves(group)]
     except* KeyboardInterrupt:
         status, why = INTERRUPTED, ["interrupted"]
-    if status:
-        typer.echo(visible("\n".join(why), lines=True), err=True)
-        raise typer.Exit(status)
-    report = Report(outcomes)
+    report = Report(runner.outcomes, broke_off="\n".join(why) or None)
     if output is Output.JSON:
         typer.echo(visible_json(msgspec.json.encode(report)))
-    else:
+    elif report.scenarios:
         teller.total(report)
-    if not report.is_good:
-        raise typer.Exit(ANSWER_IS_NO)
+    if why:
+        typer.echo(visible("\n".join(why), lines=True), err=True)
+    if status or not report.is_good:
+        raise typer.Exit(status or ANSWER_IS_NO)
 
 
 def _chosen(names: list[str]) -> list[Scenario]:

@@ -78,6 +78,14 @@ class Evidence:
         )
         return {row["id"]: row["sent_at_ms"] is not None for row in rows}
 
+    async def asked_again(self) -> dict[str, int]:
+        """Return the submissions of which the outbox has asked for a judging more than once, and how often; it forgets after an hour."""
+        rows = await self.database.fetch(
+            "SELECT submission_id, count(*) AS many FROM outbox_messages WHERE submission_id IS NOT NULL"
+            " GROUP BY submission_id HAVING count(*) > 1"
+        )
+        return {row["submission_id"]: row["many"] for row in rows}
+
     async def unrest(self) -> list[str]:
         """Return what is still under way; [] at rest."""
         found = []

@@ -55,26 +55,26 @@ class Runner:
     done: Callable[[Outcome], None]
     shape: Shape = field(default_factory=Shape)
     where: Where = Where.AUTO  # the engines run
+    outcomes: list[Outcome] = field(default_factory=list)
 
-    async def run(self, todo: Sequence[Round]) -> list[Outcome]:
-        """Play all of them. RuntimeError or Missing when not even a cluster can be started."""
-        left, outcomes = list(todo), list[Outcome]()
+    async def run(self, todo: Sequence[Round]) -> None:
+        """Play all of them, into ``outcomes``. RuntimeError or Missing when not even a cluster can be started."""
+        left = list(todo)
         while left:
             first = left[0].scenario
             if first.needs_small_disk and (why := await trio.to_thread.run_sync(_no_disk)):
                 skipped = left.pop(0)
-                self._note(outcomes, Outcome(scenario=first.name, seed=skipped.seed, skipped=why))
+                self._note(Outcome(scenario=first.name, seed=skipped.seed, skipped=why))
                 continue
             async with self._house(first) as house:
                 while left and left[0].scenario.needs_small_disk == first.needs_small_disk:
                     outcome = await self._play(house, left.pop(0))
-                    self._note(outcomes, outcome)
+                    self._note(outcome)
                     if not outcome.is_good:
                         break  # what it left behind must not be held against the next
-        return outcomes
 
-    def _note(self, outcomes: list[Outcome], outcome: Outcome) -> None:
-        outcomes.append(outcome)
+    def _note(self, outcome: Outcome) -> None:
+        self.outcomes.append(outcome)
         self.done(outcome)
 
     async def _play(self, house: House, this: Round) -> Outcome:

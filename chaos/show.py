@@ -18,13 +18,13 @@ WIDE = 160  # columns of what is not a terminal
 
 
 class Teller:
-    """Tells people; with ``is_json`` only those who sit at a terminal, on the other stream."""
+    """Tells people; with ``is_json`` on the other stream."""
 
     def __init__(self, *, is_json: bool) -> None:
         console = Console(stderr=is_json, highlight=False)
         self._is_terminal = console.is_terminal
         if not self._is_terminal:
-            console = Console(stderr=is_json, highlight=False, width=WIDE, quiet=is_json)
+            console = Console(stderr=is_json, highlight=False, width=WIDE)
         self._console = console
         self._status: Status | None = None
         self._many = 0

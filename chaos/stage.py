@@ -28,6 +28,10 @@ class NoSuchMoment(Exception):
     """What a scenario waited for did not come: it proves nothing then."""
 
 
+class Broken(RuntimeError):
+    """A promise was broken in the middle of a scenario, where only the scenario can see it."""
+
+
 @dataclass
 class Stage:
     """A cluster under load, and the hands that break it. ``say`` tells whoever watches the run."""

@@ -41,14 +41,15 @@ class Outcome(msgspec.Struct, kw_only=True, omit_defaults=False):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """Everything that was run."""
+    """Everything that was run, and what kept the rest from it."""
 
     scenarios: list[Outcome]
+    broke_off: str | None = None
 
     @property
     def is_good(self) -> bool:
-        """Whether every scenario held."""
-        return all(outcome.is_good for outcome in self.scenarios)
+        """Whether every scenario held, and none is missing."""
+        return self.broke_off is None and all(outcome.is_good for outcome in self.scenarios)
 
 
 class Rows(msgspec.Struct, frozen=True, kw_only=True):

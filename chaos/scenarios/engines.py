@@ -5,12 +5,14 @@ from __future__ import annotations
 from actors.sweeper import STALE_MS
 from chaos.engines.child import Child
 from chaos.scenarios.registry import scenario
-from chaos.stage import Stage
+from chaos.stage import Broken, Stage
 
 AWAY_S = 3.0
 STILL_S = 8.0
 ALARM_S = 8.0
-LONG_ALARM_S = STALE_MS / 1000 + 10.0  # what waits in the outbox has waited longer than the sweeper lets a queued message wait
+LONG_ALARM_S = (
+    STALE_MS / 1000 + 10.0
+)  # what waits in the outbox has waited longer than the sweeper lets a queued message wait
 
 
 async def _dies(stage: Stage, engine: Child) -> None:
@@ -92,8 +94,13 @@ async def rabbitmq_memory(stage: Stage) -> None:
 
 @scenario("rabbitmq-memory-long", lasts_s=LONG_ALARM_S + 4)
 async def rabbitmq_memory_long(stage: Stage) -> None:
-    """The memory alarm outlasts the sweeper's patience: what waits in the outbox is not lost, and goes out once."""
+    """The memory alarm outlasts the sweeper's patience: what waits in the outbox is not lost, and is asked for once."""
     await _is_out_of_memory(stage, LONG_ALARM_S)
+    again = await stage.evidence.asked_again()
+    if copies := {
+        sent.submission_id: again[sent.submission_id] for sent in stage.crowd.book.sent if sent.submission_id in again
+    }:
+        raise Broken(f"what waited in the outbox was put there again: {copies}")
 
 
 @scenario("rabbitmq-disk", lasts_s=ALARM_S + 4)

@@ -149,6 +149,7 @@ def test_the_report_says_no_when_anything_broke_and_what_was_left_out_has_not_pa
     skipped = Outcome(scenario="c", seed=1, skipped="no room")
     assert Report([good, skipped]).is_good
     assert not Report([good, bad]).is_good
+    assert not Report([good], broke_off="interrupted").is_good
     assert "left out: no room" in line(skipped)
     assert "recovered in 2.0 s" in line(good)
     assert "recovered in never" in line(bad)
