@@ -11,7 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
+from chaos.engines.users import redis_users
+from contracts.users import CODEWARZ, JUDGE
 from tests.deploy.conftest import TOP, script
 
 
@@ -41,6 +44,38 @@ def test_secrets_that_are_there_stay_and_so_does_everything_else(tmp_path: Path)
     assert (tmp_path / ".env").read_text().startswith("# mine\n")
     assert stat.S_IMODE((tmp_path / ".env").stat().st_mode) == 0o600
     assert make_secrets(tmp_path / ".env") == first
+
+
+def written_by(service: dict[str, Any], folder: Path, program: str, **passwords: str) -> str:
+    """Run the command of an engine of compose.yaml with somebody in the server's place who shows what it is given; return that."""
+    shell, option, text = service["command"]
+    for host, inside in (each.split(":")[:2] for each in service["volumes"] if each.startswith("./")):
+        text = text.replace(inside, str(TOP / host))
+    server = folder / program
+    server.write_text(f"#!/bin/sh\n{SHOW[program]}")
+    server.chmod(0o755)
+    done = subprocess.run(
+        [shell, option, text.replace("$$", "$").replace("/tmp/", f"{folder}/")],
+        env={"PATH": f"{folder}:{os.environ['PATH']}", "MAXMEMORY": "1mb", **passwords},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == ""
+    return done.stdout
+
+
+SHOW = {"redis-server": 'echo "$@"; cat'}
+STRANGE = "p #a's\\ \"w$o%s*"
+
+
+def test_redis_gets_the_users_that_private_engines_have_whatever_their_passwords_are(
+    services: dict[str, dict[str, Any]], tmp_path: Path
+) -> None:
+    shown = written_by(services["redis"], tmp_path, "redis-server", REDISCLI_AUTH=STRANGE, JUDGE_AUTH="other")
+    assert shown.startswith("-\n" + redis_users({CODEWARZ: STRANGE, JUDGE: "other"}))
+    assert "maxmemory 1mb\n" in shown
+    assert STRANGE not in shown
 
 
 def test_nothing_goes_to_the_engine_that_an_image_is_not_made_of() -> None:
