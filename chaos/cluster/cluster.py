@@ -143,7 +143,7 @@ class Cluster:
         found = {
             "DATABASE": self.postgres.url_at(ways["database"]),
             "REDIS": self.redis.url_of(user, ways["redis"]),
-            "BROKER": self.rabbitmq.url_at(ways["broker"]),
+            "BROKER": self.rabbitmq.url_of(user, ways["broker"]),
         }
         asked: dict[str, list[str]] = {}
         for other, port in self._rpc_ports.items():
