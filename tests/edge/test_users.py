@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -183,6 +184,26 @@ async def test_users_and_passwords_are_there_again_after_a_flush_and_a_restart(
             await trio.sleep(0.05)
         else:
             break
+
+
+async def test_what_scripts_wrote_is_read_again_from_the_file_though_nobody_is_the_default_user(
+    engines_folder: Path, aio: AsyncioLoop
+) -> None:
+    """Redis reads it as that user, and holds it to its permissions where several writes are one transaction."""
+    engine = Redis(engines_folder / "redis-with-a-file")
+    engine.is_persistent = True
+    await trio.to_thread.run_sync(engine.start)
+    try:
+        async with ServerRedis(engine.url_of(CODEWARZ), aio) as redis:
+            twice = "redis.call('SET', KEYS[1], 1) redis.call('SET', KEYS[2], 2)"
+            await redis.script(twice, ["board:a", "board:b"], [])
+        await trio.to_thread.run_sync(engine.end)
+        await trio.to_thread.run_sync(engine.start)
+        async with ServerRedis(engine.url, aio) as redis:
+            assert await redis.call("MGET", "board:a", "board:b") == [b"1", b"2"]
+            assert await redis.call("ACL", "LOG") == []
+    finally:
+        await trio.to_thread.run_sync(engine.end)
 
 
 async def test_what_redis_does_not_permit_is_told_once_with_the_command_and_the_key(
