@@ -197,6 +197,7 @@ def _monitor(
         clock=neighbours.clock,
         database=neighbours.database if "database" in needed else None,
         redis=neighbours.redis if "redis" in needed else None,
+        broker=neighbours.broker if Role.JUDGE in roles else None,
         version=version("codewarz"),
         is_metrics_public=settings.public_metrics,
     )

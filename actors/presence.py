@@ -1,4 +1,8 @@
-"""Who is in the cluster: each process tells the others what it is and how it is, through Redis. For ``codewarz status --all``."""
+"""Who is in the cluster: each process tells the others what it is and how it is, through Redis. For ``codewarz status --all``.
+
+Judges tell it at a place of their own: their user at Redis may write there and nowhere else, so whoever escapes from a sandbox can tell lies of judges, and of
+nobody else (``contracts.users``).
+"""
 
 from __future__ import annotations
 
@@ -19,6 +23,8 @@ from supervisor.context import Context
 from supervisor.status import TreeStatus
 
 KEY = "nodes"
+JUDGES_KEY = "nodes:judges"
+JUDGE_ALONE = ("judge",)  # the roles of whoever tells it there
 EVERY_S = 3.0
 SILENT_MS = 10_000  # three words missed: it is gone, stands still, or cannot reach Redis
 FORGOTTEN_MS = 3_600_000  # after that nobody asks any more what became of it
@@ -63,13 +69,14 @@ class Presence:
             await ctx.draining.wait()
             nursery.cancel_scope.cancel()
         with suppress(CodeWarzError):  # then its silence tells
-            await self.redis.call("HDEL", KEY, self.look().name)
+            node = self.look()
+            await self.redis.call("HDEL", _key_of(node), node.name)
 
     async def _tell(self, ctx: Context[None]) -> None:
         while True:
             node = self.look()
             try:
-                await self.redis.call("HSET", KEY, node.name, msgspec.json.encode(node))
+                await self.redis.call("HSET", _key_of(node), node.name, msgspec.json.encode(node))
             except Unavailable:
                 raise
             except (
@@ -78,6 +85,10 @@ class Presence:
                 _log.error("presence_untold", error=error.detail)
             ctx.ready()
             await trio.sleep(EVERY_S)
+
+
+def _key_of(node: Node) -> str:
+    return JUDGES_KEY if node.roles == JUDGE_ALONE else KEY
 
 
 def described(status: TreeStatus, *, now_ms: int, **identity: Any) -> Node:
@@ -102,18 +113,27 @@ def described(status: TreeStatus, *, now_ms: int, **identity: Any) -> Node:
 
 async def nodes(redis: Redis, now_ms: int) -> list[Node]:
     """Return every process that has told of itself within the last hour, by role and name. What is older is forgotten, what cannot be read left out."""
-    pairs = await redis.call("HGETALL", KEY)
-    found, old = list[Node](), list[bytes]()
-    for key, value in zip(pairs[::2], pairs[1::2], strict=True):
+    found = list[Node]()
+    for place in (KEY, JUDGES_KEY):
         try:
-            node = _read(value)
-        except Unreadable as error:  # of another version, or of somebody else
-            _log.warning("unreadable_node", node=key.decode(errors="replace"), error=error.detail)
+            pairs, old = await redis.call("HGETALL", place), list[bytes]()
+        except Unavailable:
+            raise
+        except CodeWarzError as error:  # a key of another kind
+            _log.error("unreadable_nodes", key=place, error=error.detail)
             continue
-        if now_ms - node.at_ms > FORGOTTEN_MS:
-            old.append(key)
-        else:
-            found.append(node)
-    if old:
-        await redis.call("HDEL", KEY, *old)
+        for key, value in zip(pairs[::2], pairs[1::2], strict=True):
+            try:
+                node = _read(value)
+            except Unreadable as error:  # of another version, or of somebody else
+                _log.warning("unreadable_node", node=key.decode(errors="replace"), error=error.detail)
+                continue
+            if now_ms - node.at_ms > FORGOTTEN_MS:
+                old.append(key)
+            elif place == JUDGES_KEY and node.roles != JUDGE_ALONE:
+                _log.warning("foreign_node", node=node.name, roles=node.roles)
+            else:
+                found.append(node)
+        if old:
+            await redis.call("HDEL", place, *old)
     return sorted(found, key=lambda node: (node.roles, node.name))

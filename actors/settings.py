@@ -44,7 +44,9 @@ class Settings(BaseSettings):
         "",
         description="database URL, sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME; empty: sqlite in the data folder",
     )
-    redis: str = Field("memory://", description="redis URL, memory:// or redis://:PASSWORD@HOST:PORT/0 (rediss: TLS)")
+    redis: str = Field(
+        "memory://", description="redis URL, memory:// or redis://USER:PASSWORD@HOST:PORT/0 (rediss: TLS)"
+    )
     broker: str = Field(
         "memory://", description="broker URL, memory:// or amqp://USER:PASSWORD@HOST:PORT/ (amqps: TLS)"
     )

@@ -116,6 +116,14 @@ class Evidence:
         """Return how many messages lie in each dead-letter queue."""
         return {name: many for name, many in (await self.queues()).items() if is_dead(name)}
 
+    async def refused(self) -> list[str]:
+        """Return what Redis did not permit a user since it started: some role does something that its user may not."""
+        found = []
+        for entry in await self.redis.call("ACL", "LOG"):
+            told = {name.decode(): value for name, value in zip(entry[::2], entry[1::2], strict=True)}
+            found.append(" ".join(str(told[name].decode()) for name in ("username", "reason", "object")))
+        return found
+
     async def processes(self) -> list[presence.Node]:
         """Return what every process last told of itself."""
         return await presence.nodes(self.redis, self.clock.now_ms())

@@ -298,6 +298,8 @@ class Play:
         self._boxes.look()
         self.violations += judge_boxes(self._boxes.most, house.cluster.shape.workers, self._boxes.orphans())
         self.violations += judge_logs(house.logs.new())
+        for refusal in await evidence.refused():
+            self._violated("I7", f"redis did not permit: {refusal}")
         outcome.breakers_recovered = await self._are_breakers_closed()
 
     async def _check_boards(self) -> list[Violation]:

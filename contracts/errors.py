@@ -104,6 +104,10 @@ class Busy(Unavailable):
     """Unavailable in words for whoever asks. Those of any other may name machines and accounts of ours: they are for operators."""
 
 
+class NotPermitted(Unavailable):
+    """A neighbour does not let our user do this, so nothing happened. It is well again as soon as somebody grants it, or names another user: wait for that."""
+
+
 class DeadlineExceeded(Unavailable):
     """No answer in time. The outcome is unknown: repeat with the same idempotency key or identifier."""
 

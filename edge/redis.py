@@ -19,8 +19,9 @@ import outcome
 import trio
 
 from contracts import ports
-from contracts.errors import CodeWarzError, EdgeLost, Unavailable
+from contracts.errors import CodeWarzError, EdgeLost, NotPermitted, Unavailable
 from contracts.ports import RedisReply, RedisValue, ScriptCall
+from edge import refusals
 from edge.aio import AsyncioLoop
 from edge.redis_error import RedisError, meaning
 from edge.redis_line import Exchange, Limits, Line
@@ -30,6 +31,7 @@ from edge.redis_words import encoded, packed
 
 UNKNOWN_SCRIPT = "NOSCRIPT No matching script"
 SCRIPTS_MAX = 1024  # of which the digest is kept; the house has some ten
+SHOWN_MOST = 100  # bytes of a key that is named in an error
 
 # Commands that would block the connection for everybody, or change what it is for everybody.
 NOT_HERE = frozenset(
@@ -42,7 +44,8 @@ class ServerRedis:
     """One Redis server. Use as ``async with ServerRedis(url, aio) as redis``; opening needs no server, only calls do. It may be opened again after its block.
 
     Raises Invalid for a URL that cannot be read. Calls raise RedisError for what Redis refuses, Unavailable when nothing happened (no connection, too many
-    calls, a server that loads or is full), EdgeLost and DeadlineExceeded when the outcome is unknown. A password is in none of them.
+    calls, a server that loads or is full), NotPermitted, which is also told once, when the URL's user may not do it, EdgeLost and DeadlineExceeded when the
+    outcome is unknown. A password is in none of them.
     """
 
     def __init__(self, url: str, aio: AsyncioLoop, *, limits: Limits | None = None) -> None:
@@ -79,21 +82,22 @@ class ServerRedis:
     async def call(self, *words: RedisValue) -> RedisReply:
         """Run one command. Those that block or change the connection do not exist here."""
         [reply] = await self._exchange(_checked(words), 1)
-        return _value(reply)
+        return self._value(reply, words)
 
     async def pipeline(self, commands: Sequence[Sequence[RedisValue]]) -> list[RedisReply]:
         """Run commands in order, others' between them perhaps, and return the replies; raises the first error after the last command has run."""
         if not commands:
             await trio.lowlevel.checkpoint()
             return []
-        return [_value(reply) for reply in await self._exchange(b"".join(map(_checked, commands)), len(commands))]
+        replies = await self._exchange(b"".join(map(_checked, commands)), len(commands))
+        return [self._value(reply, words) for reply, words in zip(replies, commands, strict=True)]
 
     async def script(self, lua: str, keys: Sequence[str], arguments: Sequence[RedisValue]) -> RedisReply:
         """Run a Lua script: nothing else happens in between."""
         [reply] = await self._exchange(packed(["EVALSHA", _digest(lua), len(keys), *keys, *arguments]), 1)
         if _is_unknown(reply):
             [reply] = await self._exchange(packed(["EVAL", lua, len(keys), *keys, *arguments]), 1)
-        return _value(reply)
+        return self._value(reply, ("EVALSHA", *keys))
 
     async def scripts(self, lua: str, calls: Sequence[ScriptCall]) -> list[RedisReply | CodeWarzError]:
         """Run a Lua script for each, in order, others' commands between them perhaps; what one of them raised is its reply."""
@@ -108,7 +112,10 @@ class ServerRedis:
             if _is_unknown(reply):
                 keys, arguments = calls[number]
                 [replies[number]] = await self._exchange(packed(["EVAL", lua, len(keys), *keys, *arguments]), 1)
-        return [meaning(reply.detail) if isinstance(reply, RedisError) else reply for reply in replies]
+        return [
+            self._error(reply, ("EVALSHA", *keys)) if isinstance(reply, RedisError) else reply
+            for reply, (keys, _) in zip(replies, calls, strict=True)
+        ]
 
     @asynccontextmanager
     async def subscribe(self, *channels: str) -> AsyncIterator[ports.Subscription]:
@@ -120,7 +127,10 @@ class ServerRedis:
         subscription = ServerSubscription(self._aio, self._address, self._limits, channels)
         self._background.start_soon(subscription.run, name="redis subscription")
         try:
-            await subscription.opened()
+            try:
+                await subscription.opened()
+            except NotPermitted as error:
+                raise self._not_permitted(error, ("SUBSCRIBE", *channels)) from error
             yield subscription
         finally:
             await subscription.close()
@@ -176,6 +186,22 @@ class ServerRedis:
         if task is not None:
             trio.lowlevel.reschedule(task, outcome.Value(None))
 
+    def _value(self, reply: RedisReply, words: Sequence[RedisValue]) -> RedisReply:
+        if isinstance(reply, RedisError):
+            raise self._error(reply, words)
+        return reply
+
+    def _error(self, reply: RedisError, words: Sequence[RedisValue]) -> CodeWarzError:
+        error = meaning(reply.detail)
+        return self._not_permitted(error, words) if isinstance(error, NotPermitted) else error
+
+    def _not_permitted(self, error: NotPermitted, words: Sequence[RedisValue]) -> NotPermitted:
+        """Name the command and what it was for, which Redis does not, and tell it once: of keys that differ only behind their first word, the first one."""
+        command, key = (_shown(word) for word in (*words, "")[:2])
+        asked = f"{command} {key.partition(':')[0]}{':…' if ':' in key else ''}".strip()
+        refusals.tell("redis", error.detail, user=self._address.username or "default", asked=asked)
+        return NotPermitted(f"{error.detail} ({f'{command} {key}'.strip()})", retry_after_s=error.retry_after_s)
+
     def _check_open(self) -> None:
         if not self._is_open:
             raise EdgeLost("redis is closed")
@@ -194,10 +220,8 @@ def _is_unknown(reply: RedisReply) -> bool:
     return isinstance(reply, RedisError) and reply.detail.startswith(UNKNOWN_SCRIPT)
 
 
-def _value(reply: RedisReply) -> RedisReply:
-    if isinstance(reply, RedisError):
-        raise meaning(reply.detail)
-    return reply
+def _shown(word: RedisValue) -> str:
+    return encoded(word)[:SHOWN_MOST].decode(errors="replace")
 
 
 @lru_cache(SCRIPTS_MAX)

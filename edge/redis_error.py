@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contracts.errors import CodeWarzError, Unavailable
+from contracts.errors import CodeWarzError, NotPermitted, Unavailable
 
 # Refusals that waiting mends, by the error's first word. The command was not run.
 _LATER = {
@@ -15,11 +15,12 @@ _LATER = {
     "NOREPLICAS": "redis takes no writes without its replicas",
     "CLUSTERDOWN": "the redis cluster is down",
     "TRYAGAIN": "the redis cluster is moving these keys",
-    # Somebody changed a password or a permission, here or there: who waits for it is well again as soon as it is right.
+    # Somebody changed a password, here or there: who waits for it is well again as soon as it is right.
     "WRONGPASS": "redis does not take the user or the password in its URL",
     "NOAUTH": "redis wants a password, and its URL has none",
-    "NOPERM": "redis does not let the user in its URL do this",
 }
+# Nor is this a bug: somebody gave a user less than it needs. Redis before 7.2 says the second of a command inside of a script.
+_NOT_PERMITTED = ("NOPERM ", "ERR The user executing the script can't run this command")
 RETRY_AFTER_S = 1.0
 
 
@@ -37,9 +38,12 @@ class RedisError(CodeWarzError):
 def meaning(reply: str) -> CodeWarzError:
     """Return the error to raise for an error reply of a server: Unavailable where waiting helps and nothing happened, RedisError for a bug.
 
-    Of a script too: Redis refuses its first write for these reasons, and lets one that has written already go on.
+    Of a script too: Redis refuses its first write for these reasons, and lets one that has written already go on. Only what is not permitted ends a script
+    wherever it is, and ours are run again from their beginning.
     """
     prefix = reply.partition(" ")[0]
+    if reply.startswith(_NOT_PERMITTED):
+        return NotPermitted(f"redis does not let the user in its URL do this: {reply}", retry_after_s=RETRY_AFTER_S)
     if prefix in _LATER:
         return Unavailable(f"{_LATER[prefix]}: {reply}", retry_after_s=RETRY_AFTER_S)
     if reply.startswith("ERR max number of clients"):

@@ -46,7 +46,7 @@ class Address:
 
 
 def address_of(url: str) -> Address:
-    """Read ``redis://:password@host:port/0`` or ``rediss://…?ssl_ca_certs=file``; raise Invalid, which does not repeat the password, for anything else.
+    """Read ``redis://user:password@host:port/0`` or ``rediss://…?ssl_ca_certs=file``; raise Invalid, which does not repeat the password, for anything else.
 
     With ``ssl_ca_certs`` only certificates of that authority are taken, else those that the system trusts; the host's name is verified in both cases.
     """
@@ -76,7 +76,7 @@ def address_of(url: str) -> Address:
 
 def _bad() -> Invalid:
     return Invalid(
-        "the redis URL cannot be read: write redis://:password@host:port/0, or rediss:// for TLS; in a password, / as %2F, # as %23, ? as %3F"
+        "the redis URL cannot be read: write redis://user:password@host:port/0, or rediss:// for TLS; in a password, / as %2F, # as %23, ? as %3F"
     )
 
 

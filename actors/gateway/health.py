@@ -11,8 +11,9 @@ import trio
 from quart import Blueprint, Response, g, request
 
 from actors.gateway.addresses import is_direct_and_local
-from contracts.errors import CodeWarzError, Forbidden
-from contracts.ports import Database, Redis, WallClock
+from actors.outbox import QUEUES, SUBMISSION_QUEUE
+from contracts.errors import CodeWarzError, Forbidden, NotFound
+from contracts.ports import Broker, Database, Redis, WallClock
 
 PROBE_TIMEOUT_S = 2.0
 BREAKERS_KEY = "circuit-breakers"
@@ -63,6 +64,7 @@ class Monitored:
     clock: WallClock
     database: Database | None = None
     redis: Redis | None = None
+    broker: Broker | None = None  # of a judge, which can do nothing without the queue of requests
     version: str = "0"
     is_metrics_public: bool = False  # otherwise /metrics answers the loopback address only
 
@@ -146,7 +148,17 @@ async def _checks(what: Monitored) -> dict[str, str]:
             )
         if what.redis is not None:
             nursery.start_soon(check, "redis", partial(what.redis.call, "PING"), name="check redis")
+        if what.broker is not None:
+            nursery.start_soon(check, "requests", partial(_look_for_requests, what.broker), name="check requests")
     return dict(sorted(checks.items()))
+
+
+async def _look_for_requests(broker: Broker) -> None:
+    """Return when the queue of requests is there; raises what the intake waits for."""
+    try:
+        await broker.depth(SUBMISSION_QUEUE.name)
+    except NotFound:  # not seen yet: why not?
+        await broker.declare(QUEUES)
 
 
 def _json(body: object, status: int = 200) -> Response:

@@ -14,6 +14,7 @@ from actors.system import Role, needs
 from chaos.cluster.node import Node
 from chaos.engines import Engine, Missing, Postgres, RabbitMq, Redis, Where
 from chaos.engines.child import HOST, Child, free_port
+from contracts.users import CODEWARZ, JUDGE
 
 ADMIN_PASSWORD_BYTES = 9
 NEIGHBOURS = ("DATABASE", "REDIS", "BROKER", "RPC")
@@ -137,9 +138,12 @@ class Cluster:
 
     def urls(self, name: str) -> dict[str, str]:
         """Return the URLs of a process's neighbours, by the detours that it is to take."""
+        ways = {neighbour: self.route(name, neighbour, engine.port) for neighbour, engine in self.engines.items()}
+        user = JUDGE if name.startswith(f"{Role.JUDGE}-") else CODEWARZ
         found = {
-            setting: engine.url_at(self.route(name, neighbour, engine.port))
-            for setting, (neighbour, engine) in zip(("DATABASE", "REDIS", "BROKER"), self.engines.items(), strict=True)
+            "DATABASE": self.postgres.url_at(ways["database"]),
+            "REDIS": self.redis.url_of(user, ways["redis"]),
+            "BROKER": self.rabbitmq.url_of(user, ways["broker"]),
         }
         asked: dict[str, list[str]] = {}
         for other, port in self._rpc_ports.items():

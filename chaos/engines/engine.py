@@ -48,7 +48,7 @@ class Engine(Child):
         self, folder: Path, *, port: int | None = None, password: str | None = None, tls: Path | None = None
     ) -> None:
         super().__init__(folder, port=port)
-        self.password = password or secrets.token_urlsafe(12)
+        self.password = password or new_password()
         self.tls = tls
         self.container: Container | None = None
 
@@ -209,6 +209,11 @@ class Engine(Child):
             except KeyError:
                 continue
         raise Missing(f"{self.name} must not run as root, and there is no user {' or '.join(self.users)} here")
+
+
+def new_password() -> str:
+    """Return a random password that no URL has to escape."""
+    return secrets.token_urlsafe(12)
 
 
 def find(program: str, install: str, *folders: str) -> str:

@@ -9,14 +9,15 @@ from pathlib import Path
 from urllib.parse import quote
 
 from chaos.engines.child import HOST, free_port
-from chaos.engines.engine import Engine, find
+from chaos.engines.engine import Engine, find, new_password
+from chaos.engines.users import rabbitmq_users
+from contracts.users import CODEWARZ, CONSOLE, JUDGE
 
-USER = "codewarz"
 BIN = "/usr/lib/rabbitmq/bin"
 
 
 class RabbitMq(Engine):
-    """RabbitMQ with one user, ``codewarz``, who may do everything, and no guest."""
+    """RabbitMQ with the users of ``contracts.users``, and no guest; ``url`` and ``password`` are those of ``codewarz``."""
 
     name = "rabbitmq"
     users = ("rabbitmq",)
@@ -26,21 +27,25 @@ class RabbitMq(Engine):
         self, folder: Path, *, port: int | None = None, password: str | None = None, tls: Path | None = None
     ) -> None:
         super().__init__(folder, port=port, password=password, tls=tls)
+        self.passwords = {CODEWARZ: self.password, JUDGE: new_password(), CONSOLE: new_password()}
         self._node = f"codewarz-{os.getpid()}-{self.port}@localhost"
         self._mapper_port, self._node_port = free_port(), free_port()
         self._mapper: subprocess.Popen[bytes] | None = None
 
     def url_at(self, port: int) -> str:
-        """Return the URL of its one virtual host."""
-        if self.tls is not None:
-            return f"amqps://{USER}:{self.password}@{HOST}:{port}/?cafile={quote(str(self.tls / 'ca.pem'))}"
-        return f"amqp://{USER}:{self.password}@{HOST}:{port}/"
+        """Return the URL of its one virtual host, for ``codewarz``."""
+        return self.url_of(CODEWARZ, port)
+
+    def url_of(self, user: str, port: int | None = None) -> str:
+        """Return the same for any of its users."""
+        where = f"{user}:{self.passwords[user]}@{HOST}:{port or self.port}/"
+        return f"amqp://{where}" if self.tls is None else f"amqps://{where}?cafile={quote(str(self.tls / 'ca.pem'))}"
 
     def prepare(self) -> None:
-        """Write the settings."""
+        """Write the settings, and the users, whom it makes whenever it starts."""
+        users = self.write("users.json", rabbitmq_users(self.passwords))
         lines = [
-            f"default_user = {USER}",
-            f"default_pass = {self.password}",
+            f"load_definitions = {users}",
             "loopback_users = none",
             "log.console = true",
             "log.console.level = warning",

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 
 from chaos.engines.child import HOST
-from chaos.engines.engine import Engine
+from chaos.engines.engine import Engine, new_password
+from chaos.engines.users import redis_users
+from contracts.users import CODEWARZ, JUDGE
+
+ADMINISTRATOR = "administrator"  # tests' and benchmarks', who flush, configure and look: none of CodeWarz' users may
 
 
 class Redis(Engine):
-    """Redis that keeps nothing on disk, or, with ``is_persistent``, an append-only file: what a restart leaves."""
+    """Redis that keeps nothing on disk, or, with ``is_persistent``, an append-only file: what a restart leaves.
+
+    It has the users of ``contracts.users``, and an administrator, whose are ``url`` and ``password``. They are in its settings, so it never loses them.
+    """
 
     name = "redis"
     users = ("redis",)
@@ -17,17 +26,27 @@ class Redis(Engine):
 
     is_persistent = False
 
+    def __init__(
+        self, folder: Path, *, port: int | None = None, password: str | None = None, tls: Path | None = None
+    ) -> None:
+        super().__init__(folder, port=port, password=password, tls=tls)
+        self.passwords = {ADMINISTRATOR: self.password, CODEWARZ: new_password(), JUDGE: new_password()}
+
     def url_at(self, port: int) -> str:
-        """Return its URL."""
-        if self.tls is not None:
-            return f"rediss://:{self.password}@{HOST}:{port}/0?ssl_ca_certs={self.tls}/ca.pem"
-        return f"redis://:{self.password}@{HOST}:{port}/0"
+        """Return its administrator's URL."""
+        return self.url_of(ADMINISTRATOR, port)
+
+    def url_of(self, user: str, port: int | None = None) -> str:
+        """Return the URL of one of its users."""
+        where = f"{user}:{self.passwords[user]}@{HOST}:{port or self.port}/0"
+        return f"redis://{where}" if self.tls is None else f"rediss://{where}?ssl_ca_certs={self.tls}/ca.pem"
 
     def prepare(self) -> None:
         """Write the settings: a password on the command line is for everybody to see."""
         lines = [
             f"bind {self.bind_address}",
-            f"requirepass {self.password}",
+            redis_users(self.passwords),
+            f"user {ADMINISTRATOR} on #{hashlib.sha256(self.password.encode()).hexdigest()} ~* &* +@all",
             f"dir {self.folder}",
             'save ""',
             f"appendonly {'yes' if self.is_persistent else 'no'}",
@@ -59,7 +78,7 @@ class Redis(Engine):
     def is_ready(self) -> bool:
         """Whether it answers: while it loads its data it says so instead of PONG."""
         try:
-            return b"PONG" in self._ask(f"AUTH {self.password}\r\nPING\r\nQUIT\r\n")
+            return b"PONG" in self._ask(f"AUTH {ADMINISTRATOR} {self.password}\r\nPING\r\nQUIT\r\n")
         except OSError:
             return False
 

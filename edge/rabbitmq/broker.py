@@ -73,6 +73,7 @@ class RabbitMqBroker:
     async def declare(self, queues: Sequence[Queue]) -> None:
         """Make the queues unless they exist. Conflict when one exists otherwise, or its dead-letter queue is not declared here or before.
 
+        Where our user may not, somebody else does: Unavailable until they have. How the queues are made is then theirs as well, and not compared.
         What another process declared with another routing key cannot be seen: RabbitMQ adds that binding.
         """
         await self._aio.call(self._declare, queues)
@@ -127,10 +128,7 @@ class RabbitMqBroker:
 
     async def _prepare(self, connection: Connection) -> None:
         """Declare everything again, on each new connection before it is used."""
-        if self._queues:
-            channel = await connection.channel(publisher_confirms=False, frame_buffer_size=0)
-            await topology.declare(channel, self._queues)
-            await channel.close()
+        await topology.make(connection, self._queues)
 
     async def _declare(self, queues: Sequence[Queue]) -> None:
         merged = topology.check(queues, self._queues)
@@ -140,7 +138,9 @@ class RabbitMqBroker:
                 for queue in queues:
                     if queue.name not in self._queues:
                         await topology.check_shape(connection, queue)
-        await self._ask("declaring the queues", lambda channel: topology.declare(channel, merged))
+        with mapped("declaring the queues"):
+            async with asyncio.timeout(RPC_S):
+                await topology.make(connection, merged)
         self._queues = topology.check(queues, self._queues)
 
     async def _count(self, queue: str, what: str, count: Callable[[Channel, str], Awaitable[int]]) -> int:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from aiormq.exceptions import (
     AMQPError,
+    ChannelAccessRefused,
     ChannelNotFoundEntity,
     ChannelPreconditionFailed,
     DeliveryError,
@@ -15,7 +16,16 @@ from aiormq.exceptions import (
     PublishError,
 )
 
-from contracts.errors import CodeWarzError, Conflict, DeadlineExceeded, EdgeLost, PublishRefused, Unroutable
+from contracts.errors import (
+    CodeWarzError,
+    Conflict,
+    DeadlineExceeded,
+    EdgeLost,
+    NotPermitted,
+    PublishRefused,
+    Unroutable,
+)
+from edge import refusals
 
 REFUSED_PAUSE_S = 1.0
 
@@ -50,6 +60,9 @@ def translated(error: Exception, what: str) -> CodeWarzError:
             return PublishRefused(
                 f"{what}: RabbitMQ refused it: a queue is full, or has lost its majority", retry_after_s=REFUSED_PAUSE_S
             )
+        case ChannelAccessRefused():  # it says itself who may not do what
+            refusals.tell("rabbitmq", str(error))
+            return NotPermitted(f"{what}: {error}", retry_after_s=REFUSED_PAUSE_S)
         case ChannelPreconditionFailed():
             return Conflict(f"{what}: {error}")
         case ChannelNotFoundEntity():

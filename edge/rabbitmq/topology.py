@@ -2,6 +2,9 @@
 
 Quorum queues of RabbitMQ 3 have no priorities, so a queue with n > 1 of them is n queues, ``name.p0`` and up; of those ``max_length`` bounds each.
 Whoever publishes knows no queue: the routing key says the message's level (``submission.p2``), and each queue is bound to the levels that it takes.
+
+Not everybody may declare: a judge's user may only take from the queues that others have made. It tries all the same, and where RabbitMQ refuses, it looks
+whether they are there. So no setting says who may, and none can be wrong.
 """
 
 from __future__ import annotations
@@ -11,16 +14,19 @@ from typing import Any
 
 from aiormq import Connection
 from aiormq.abc import AbstractChannel
-from aiormq.exceptions import ChannelNotFoundEntity
+from aiormq.channel import Channel
+from aiormq.exceptions import ChannelAccessRefused, ChannelNotFoundEntity
 
-from contracts.errors import Conflict, Invalid
+from contracts.errors import Conflict, Invalid, Unavailable
 from contracts.ports import Queue
+from edge.rabbitmq.link import close_channel
 
 EXCHANGE = "codewarz"
 LEVELS = 5  # of priority, at most; each is a binding, and a queue where the queue has that many
 KEY_BYTES_MOST = 240  # AMQP's own limit is 255, without our suffixes
 # RabbitMQ 3 has no limit by default, 4 has one of 20 and another word for none; the same number on both needs no distinction.
 NO_DELIVERY_LIMIT = 2**31 - 1
+MISSING_PAUSE_S = 1.0  # before one looks again for a queue that somebody else makes
 
 
 def level_of(priority: int) -> int:
@@ -64,10 +70,30 @@ def check(queues: Iterable[Queue], known: Mapping[str, Queue]) -> dict[str, Queu
     return merged
 
 
-async def declare(channel: AbstractChannel, queues: Mapping[str, Queue]) -> None:
-    """Make everything that is not there. The same again changes nothing; the driver's precondition error when something is otherwise."""
+async def make(connection: Connection, queues: Mapping[str, Queue]) -> None:
+    """Make everything that is not there. The same again changes nothing; the driver's precondition error when something is otherwise.
+
+    Who may not declare looks whether all that it may use is there; Unavailable, with the name, when a queue is not.
+    """
     if not queues:
         return
+    channel = await connection.channel(publisher_confirms=False, frame_buffer_size=0)
+    assert isinstance(channel, Channel)
+    try:
+        await _declare(channel, queues)
+    except ChannelAccessRefused as refusal:
+        for queue in queues.values():
+            for part in parts_of(queue):
+                if await _look(connection, part) is False:
+                    raise Unavailable(
+                        f"RabbitMQ has no queue {part!r}, and this user may not make it: it comes with the first core ({refusal})",
+                        retry_after_s=MISSING_PAUSE_S,
+                    ) from refusal
+    finally:
+        await close_channel(channel)
+
+
+async def _declare(channel: AbstractChannel, queues: Mapping[str, Queue]) -> None:
     await channel.exchange_declare(EXCHANGE, exchange_type="direct", durable=True)
     for queue in sorted(queues.values(), key=lambda each: each.dead_letter_queue is not None):  # graves first
         parts = parts_of(queue)
@@ -106,17 +132,20 @@ async def check_shape(connection: Connection, queue: Queue) -> None:
         others.append(queue.name)
     else:
         others[0] = f"{queue.name}.p0"
-    found = [each for each in others if await _exists(connection, each)]
-    is_partial = len(parts) > 1 and await _exists(connection, parts[0]) and not await _exists(connection, parts[-1])
+    found = [each for each in others if await _look(connection, each)]
+    is_partial = len(parts) > 1 and await _look(connection, parts[0]) and await _look(connection, parts[-1]) is False
     if found or is_partial:
         raise Conflict(f"queue {queue.name!r} exists with another number of priorities: empty and delete it first")
 
 
-async def _exists(connection: Connection, name: str) -> bool:
+async def _look(connection: Connection, name: str) -> bool | None:
+    """Return whether a queue exists; None where we may not know. Anybody may, up to RabbitMQ 4.2.5; since then only who has some permission on it."""
     channel = await connection.channel(publisher_confirms=False, frame_buffer_size=0)
     try:
         await channel.queue_declare(name, passive=True)
     except ChannelNotFoundEntity:
         return False
+    except ChannelAccessRefused:
+        return None
     await channel.close()
     return True

@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 from typing import Any, cast
 
+import msgspec
 import pytest
 import trio
 
 from actors import languages
 from actors.outbox import QUEUES, VERDICT_QUEUE
-from actors.presence import EVERY_S, KEY, Node, Presence, nodes
+from actors.presence import EVERY_S, JUDGES_KEY, KEY, Node, Presence, nodes
 from actors.projector import VerdictIntake
 from contracts.errors import Unavailable
 from contracts.messages import BoardInvalidated, Offer, Topic
@@ -79,6 +80,30 @@ async def test_a_process_that_cannot_tell_of_itself_lives_on(
         await redis.call("DEL", KEY)
         await redis.call("SET", KEY, "x")
         ctx.draining.set()
+
+
+async def test_judges_tell_of_themselves_at_a_place_of_their_own_and_of_nobody_else(
+    redis: MemoryRedis, clock: Clock, autojump_clock: trio.abc.Clock
+) -> None:
+    judge = msgspec.structs.replace(NODE, name="judge-1", roles=("judge",))
+    ctx = Running()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Presence(redis, clock, lambda: judge).run, cast("Any", ctx))
+        await trio.sleep(EVERY_S)
+        assert await redis.call("HKEYS", JUDGES_KEY) == [b"judge-1"]
+        assert await redis.call("EXISTS", KEY) == 0
+        for name, roles in (("core-1", ("core",)), ("both", ("core", "judge")), ("none", ())):
+            forged = msgspec.json.encode(msgspec.structs.replace(NODE, name=name, roles=roles))
+            await redis.call("HSET", JUDGES_KEY, name, forged)
+        assert await nodes(redis, 1) == [judge]
+        ctx.draining.set()
+    assert b"judge-1" not in await redis.call("HKEYS", JUDGES_KEY)
+
+
+async def test_what_a_judge_leaves_in_the_place_of_the_judges_hides_nobody_else(redis: MemoryRedis) -> None:
+    await redis.call("HSET", KEY, NODE.name, msgspec.json.encode(NODE))
+    await redis.call("SET", JUDGES_KEY, "x")
+    assert await nodes(redis, 1) == [NODE]
 
 
 async def test_a_redis_that_is_away_is_not_taken_for_one_without_languages() -> None:

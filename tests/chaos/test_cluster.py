@@ -14,6 +14,7 @@ import yaml
 from actors.system import Role
 from chaos.cluster import Cluster
 from chaos.engines.child import Child, write_private
+from contracts.users import CODEWARZ, JUDGE
 from edge.rpc.url import RpcUrl
 
 TOP = Path(__file__).resolve().parent.parent.parent
@@ -46,6 +47,18 @@ def test_judges_have_a_secret_of_their_own_and_do_not_know_the_others(tmp_path: 
     assert {(each.secret, each.judge_secret) for each in judges} == {(judge_secret, "")}
     for node in cluster.of(Role.JUDGE):
         assert secret not in " ".join(node.environment().values())
+
+
+def test_judges_have_users_of_their_own_at_redis_and_rabbitmq_and_know_no_others_password(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path)
+    for node in cluster.nodes.values():
+        given = node.environment()
+        user = JUDGE if Role.JUDGE in node.roles else CODEWARZ
+        for engine in (cluster.redis, cluster.rabbitmq):
+            others = [password for name, password in engine.passwords.items() if name != user]
+            assert not [each for each in others if each in " ".join(given.values())]
+        assert given["CODEWARZ_REDIS"] == cluster.redis.url_of(user)
+        assert Role.GATEWAY in node.roles or given["CODEWARZ_BROKER"] == cluster.rabbitmq.url_of(user)
 
 
 class Sleeper(Child):

@@ -19,6 +19,7 @@ import pytest
 
 from chaos.engines import Engine, Postgres, RabbitMq, Redis, Where
 from chaos.engines.container import PARENT, docker, remove_orphans
+from chaos.engines.redis import ADMINISTRATOR
 
 KINDS = (Postgres, Redis, RabbitMq)
 CODEWARZ = Path(sys.executable).with_name("codewarz")
@@ -63,7 +64,9 @@ def remember(engine: Engine) -> None:
     if isinstance(engine, Postgres):
         engine.run(["psql", "--quiet", engine.url, "-c", "CREATE TABLE kept ()"])
     elif isinstance(engine, Redis):
-        assert b"+OK" in engine._ask(f"AUTH {engine.password}\r\nSET kept 1\r\nWAITAOF 1 0 0\r\nQUIT\r\n")
+        assert b"+OK" in engine._ask(
+            f"AUTH {ADMINISTRATOR} {engine.password}\r\nSET kept 1\r\nWAITAOF 1 0 0\r\nQUIT\r\n"
+        )
     elif isinstance(engine, RabbitMq):
         engine.control("add_vhost", "kept")
 
@@ -72,7 +75,7 @@ def remembers(engine: Engine) -> bool:
     if isinstance(engine, Postgres):
         return "kept" in engine.run(["psql", engine.url, "-c", r"\dt"])
     if isinstance(engine, Redis):
-        return b"$1\r\n1" in engine._ask(f"AUTH {engine.password}\r\nGET kept\r\nQUIT\r\n")
+        return b"$1\r\n1" in engine._ask(f"AUTH {ADMINISTRATOR} {engine.password}\r\nGET kept\r\nQUIT\r\n")
     assert isinstance(engine, RabbitMq)
     return "kept" in engine.control("list_vhosts")
 

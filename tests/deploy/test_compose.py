@@ -100,7 +100,7 @@ def test_judges_have_a_secret_of_their_own_and_do_not_know_the_others(services: 
         role: ("JUDGE_RPC_SECRET", "") if role == "judge" else ("RPC_SECRET", "JUDGE_RPC_SECRET") for role in ROLES
     }
     secrets = set(ASKED_FOR.findall(str(services["judge"]["environment"])))
-    assert secrets == {"REDIS_PASSWORD", "RABBITMQ_PASSWORD", "JUDGE_RPC_SECRET"}
+    assert secrets == {"JUDGE_REDIS_PASSWORD", "JUDGE_RABBITMQ_PASSWORD", "JUDGE_RPC_SECRET"}
 
 
 def test_no_secret_is_written_down(services: Services, text: str) -> None:

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import os
 import stat
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
+import trio
+
+from actors.outbox import QUEUES
+from chaos.engines import RabbitMq, Redis
+from chaos.engines.users import rabbitmq_users, redis_users
+from contracts.users import CODEWARZ, CONSOLE, JUDGE
+from edge.aio import AsyncioLoop
+from edge.rabbitmq import RabbitMqBroker
 from tests.deploy.conftest import TOP, script
+from tests.edge.conformance_broker import delete_queues
 
 
 def make_secrets(path: Path) -> dict[str, str]:
@@ -41,6 +54,87 @@ def test_secrets_that_are_there_stay_and_so_does_everything_else(tmp_path: Path)
     assert (tmp_path / ".env").read_text().startswith("# mine\n")
     assert stat.S_IMODE((tmp_path / ".env").stat().st_mode) == 0o600
     assert make_secrets(tmp_path / ".env") == first
+
+
+def written_by(service: dict[str, Any], folder: Path, program: str, **passwords: str) -> str:
+    """Run the command of an engine of compose.yaml with somebody in the server's place who shows what it is given; return that."""
+    shell, option, text = service["command"]
+    for host, inside in (each.split(":")[:2] for each in service["volumes"] if each.startswith("./")):
+        text = text.replace(inside, str(TOP / host))
+    server = folder / program
+    server.write_text(f"#!/bin/sh\n{SHOW[program]}")
+    server.chmod(0o755)
+    done = subprocess.run(
+        [shell, option, text.replace("$$", "$").replace("/tmp/", f"{folder}/")],
+        env={"PATH": f"{folder}:{os.environ['PATH']}", "MAXMEMORY": "1mb", **passwords},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == ""
+    return done.stdout
+
+
+SHOW = {
+    "redis-server": 'echo "$@"; cat',
+    "rabbitmq-server": 'stat -c %a "${0%/*}/users.json"; env; cat "${0%/*}/users.json"',
+}
+STRANGE = "p #a's\\ \"w$o%s*"
+
+
+def test_redis_gets_the_users_that_private_engines_have_whatever_their_passwords_are(
+    services: dict[str, dict[str, Any]], tmp_path: Path
+) -> None:
+    shown = written_by(services["redis"], tmp_path, "redis-server", REDISCLI_AUTH=STRANGE, JUDGE_AUTH="other")
+    assert shown.startswith("-\n" + redis_users({CODEWARZ: STRANGE, JUDGE: "other"}))
+    assert "maxmemory 1mb\n" in shown
+    assert STRANGE not in shown
+
+
+def test_rabbitmq_gets_the_users_that_private_engines_have_whatever_their_passwords_are(
+    services: dict[str, dict[str, Any]], tmp_path: Path
+) -> None:
+    passwords = {CODEWARZ: STRANGE, JUDGE: "other & more", CONSOLE: "third"}
+    environment = {f"{user.upper()}_PASSWORD": password for user, password in passwords.items()}
+    shown = written_by(services["rabbitmq"], tmp_path, "rabbitmq-server", **environment)
+    assert shown.startswith("600\n")
+    assert not [each for each in passwords.values() if each in shown], "the server knows none"
+    made = json.loads(shown[shown.index("{") :])
+    for user in made["users"]:
+        salted = base64.b64decode(user["password_hash"])
+        digest = hashlib.sha256(salted[:4] + passwords[user["name"]].encode()).digest()
+        assert salted[4:] == digest, user["name"]
+    private = json.loads(rabbitmq_users(passwords))
+    for each in (*made["users"], *private["users"]):
+        del each["password_hash"]
+    assert made == private
+    assert "load_definitions = /tmp/users.json" in (TOP / "deploy/rabbitmq.conf").read_text()
+
+
+async def test_what_prove_tries_in_a_judges_place_is_refused_to_judges_and_not_to_others(
+    redis_engine: Redis, rabbitmq_engine: RabbitMq
+) -> None:
+    async def tried(user: str) -> subprocess.CompletedProcess[bytes]:
+        return await trio.run_process(
+            [sys.executable, TOP / "deploy/refused"],
+            env={"CODEWARZ_REDIS": redis_engine.url_of(user), "CODEWARZ_BROKER": rabbitmq_engine.url_of(user)},
+            capture_stderr=True,
+            check=False,
+        )
+
+    async with AsyncioLoop() as aio, RabbitMqBroker(rabbitmq_engine.url_of(CODEWARZ), aio) as broker:
+        await broker.declare(QUEUES)
+        done = await tried(JUDGE)
+        assert (done.returncode, done.stderr) == (0, b"")
+        done = await tried(CODEWARZ)
+        assert done.returncode == 1
+        for each in (b"redis: may GET board", b"rabbitmq: may declare a queue", b"rabbitmq: may purge events"):
+            assert each in done.stderr
+        assert b"FLUSHALL" not in done.stderr
+        await aio.call(delete_queues, broker)
+        channel = await aio.call(broker._link.channel)
+        await aio.call(channel.queue_delete, "mine")
+        await aio.call(channel.exchange_delete, "mine")
 
 
 def test_nothing_goes_to_the_engine_that_an_image_is_not_made_of() -> None:

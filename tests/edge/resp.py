@@ -9,6 +9,7 @@ from redis._parsers import _RESP2Parser
 from redis.connection import Connection
 
 from chaos.engines import Redis
+from chaos.engines.redis import ADMINISTRATOR
 from contracts.ports import RedisReply, RedisValue
 from edge.redis_error import RedisError
 from edge.redis_words import packed
@@ -28,7 +29,7 @@ class BlockingClient:
         self.connection = made(
             host="127.0.0.1", port=engine.port, protocol=2, parser_class=_Parser, socket_timeout=30, driver_info=None
         )
-        assert self.call("AUTH", engine.password) == b"OK"
+        assert self.call("AUTH", ADMINISTRATOR, engine.password) == b"OK"
 
     def __enter__(self) -> Self:
         return self

@@ -14,7 +14,8 @@ from trio.testing import wait_all_tasks_blocked
 
 from chaos.engines import Redis
 from chaos.engines.child import free_port
-from contracts.errors import CodeWarzError, DeadlineExceeded, EdgeLost, Invalid, Unavailable
+from chaos.engines.redis import ADMINISTRATOR
+from contracts.errors import CodeWarzError, DeadlineExceeded, EdgeLost, Invalid, NotPermitted, Unavailable
 from contracts.ports import RedisReply, Subscription
 from edge.aio import AsyncioLoop
 from edge.redis import ServerRedis
@@ -135,7 +136,7 @@ async def test_a_wrong_password_is_named_as_the_reason_and_not_shown(engine: Red
             ) as caught:
                 await attempt
             assert "not-this-one" not in str(caught.value)
-    async with ServerRedis(url.replace(":not-this-one@", ""), aio) as redis:
+    async with ServerRedis(url.replace(f"{ADMINISTRATOR}:not-this-one@", ""), aio) as redis:
         with pytest.raises(Unavailable, match=r"wants a password.*: NOAUTH"):
             await redis.call("PING")
     async with ServerRedis(engine.url.removesuffix("/0") + "/99999", aio) as redis:
@@ -147,7 +148,7 @@ async def test_a_password_that_is_changed_is_waited_for(
     redis: ServerRedis, behind: BlockingClient, engine: Redis, aio: AsyncioLoop
 ) -> None:
     await redis.call("PING")
-    behind.call("ACL", "SETUSER", "default", "resetpass", ">another")
+    behind.call("ACL", "SETUSER", ADMINISTRATOR, "resetpass", ">another")
     try:
         await redis.call("PING")  # who is in stays in
         async with ServerRedis(engine.url, aio, limits=QUICK) as newcomer:
@@ -155,22 +156,22 @@ async def test_a_password_that_is_changed_is_waited_for(
                 await newcomer.call("PING")
             with pytest.raises(Unavailable, match="WRONGPASS"):
                 await newcomer.subscribe("news").__aenter__()
-            behind.call("ACL", "SETUSER", "default", "resetpass", f">{engine.password}")
+            behind.call("ACL", "SETUSER", ADMINISTRATOR, "resetpass", f">{engine.password}")
             await until_it_works(newcomer)
     finally:
-        behind.call("ACL", "SETUSER", "default", "resetpass", f">{engine.password}")
+        behind.call("ACL", "SETUSER", ADMINISTRATOR, "resetpass", f">{engine.password}")
 
 
 async def test_a_permission_that_is_taken_away_is_waited_for(redis: ServerRedis, behind: BlockingClient) -> None:
     await redis.call("PING")
-    behind.call("ACL", "SETUSER", "default", "resetchannels", "-get")
+    behind.call("ACL", "SETUSER", ADMINISTRATOR, "resetchannels", "-get")
     try:
         with pytest.raises(Unavailable, match="NOPERM"):
             await redis.call("GET", "a")
         with pytest.raises(Unavailable, match="NOPERM"):
             await redis.subscribe("news").__aenter__()
     finally:
-        behind.call("ACL", "SETUSER", "default", "allchannels", "+@all")
+        behind.call("ACL", "SETUSER", ADMINISTRATOR, "allchannels", "+@all")
     assert await redis.call("GET", "a") is None
 
 
@@ -508,7 +509,11 @@ async def test_somebody_who_does_not_speak_redis_is_not_understood(aio: AsyncioL
         ("OOM command not allowed when used memory > 'maxmemory'.", Unavailable),
         ("WRONGPASS invalid username-password pair or user is disabled.", Unavailable),
         ("NOAUTH Authentication required.", Unavailable),
-        ("NOPERM this user has no permissions to run the 'get' command", Unavailable),
+        ("NOPERM this user has no permissions to run the 'get' command", NotPermitted),
+        (
+            "ERR The user executing the script can't run this command or subcommand script: 0, on @user_script:1.",
+            NotPermitted,
+        ),
         ("ERR value is not an integer or out of range", RedisError),
     ],
 )
