@@ -14,6 +14,7 @@ from actors.system import Role, needs
 from chaos.cluster.node import Node
 from chaos.engines import Engine, Missing, Postgres, RabbitMq, Redis, Where
 from chaos.engines.child import HOST, Child, free_port
+from contracts.logins import Kind, Login
 
 ADMIN_PASSWORD_BYTES = 9
 NEIGHBOURS = ("DATABASE", "REDIS", "BROKER", "RPC")
@@ -67,6 +68,9 @@ class Cluster:
         self.redis = Redis(self.folder / "redis", tls=self.tls)
         self.rabbitmq = RabbitMq(self.folder / "rabbitmq", tls=self.tls)
         self.postgres.is_durable = self.redis.is_persistent = self.shape.is_durable
+        self._logins: dict[str, Login] = {
+            kind: Login(kind, f"codewarz_{kind}", secrets.token_urlsafe(24)) for kind in Kind
+        }
         self._rpc_secret, self._judge_secret = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
         self._secret = secrets.token_urlsafe(32)
         names = self.shape.names()
@@ -96,10 +100,18 @@ class Cluster:
         self._settle(said)
         try:
             _together(self.engines.values(), said)
+            self._migrate()
             _together(self.nodes.values(), said)
         except BaseException:
             self.end()
             raise
+
+    def _migrate(self) -> None:
+        """Make the schema and the logins, as the owner: no process of a role is one."""
+        words = " ".join(f"{kind}={login.name}:{login.password}" for kind, login in self._logins.items())
+        job = Node("migrate", (), self.folder / "migrate", {"DATABASE": self.postgres.url, "DATABASE_LOGINS": words})
+        job.folder.mkdir(mode=0o700, exist_ok=True)
+        job.verb("migrate")
 
     def _settle(self, said: Callable[[str], None]) -> None:
         """Decide where each engine runs; Missing with all that keeps any of them from it, each reason once."""
@@ -141,6 +153,9 @@ class Cluster:
             setting: engine.url_at(self.route(name, neighbour, engine.port))
             for setting, (neighbour, engine) in zip(("DATABASE", "REDIS", "BROKER"), self.engines.items(), strict=True)
         }
+        # Operators, and whoever else asks, do what cores do: their verbs write.
+        login = self._logins.get(name.rpartition("-")[0], self._logins[Kind.CORE])
+        found["DATABASE"] = self.postgres.url_for(login, self.route(name, "database", self.postgres.port))
         asked: dict[str, list[str]] = {}
         for other, port in self._rpc_ports.items():
             role = other.rpartition("-")[0]
