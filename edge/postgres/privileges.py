@@ -126,6 +126,10 @@ async def _see_to(database: Statements, login: Login, *, may_look: bool) -> list
     done += [f"REVOKE {group['name']} FROM {name}" for group in await database.fetch(_MEMBER, login.name)]
     for statement in done:
         await database.execute(statement)
+    for group in await database.fetch(_MEMBER, login.name):  # since PostgreSQL 16 only who granted it may revoke it
+        raise MigrationError(
+            f"the login {login.name} is a member of {group['name']}: revoke that as whoever granted it"
+        )
     if login.password and not (may_look and await _has_password(database, login)):
         await database.execute(f"ALTER ROLE {name} PASSWORD '{scram.verifier(login.password)}'")
         done.append(f"set the password of {login.name}")
