@@ -6,7 +6,8 @@ Rule 2: no login here may change the schema, and none owns anything. The schema'
 Rule 3: only core writes, and to logs (``verdicts``, ``rejudgings``, ``audit_log``) it can only add.
 
 Gateways read password hashes, for they check passwords when somebody signs in, and programs, for they show them to whose they are. They read no refresh tokens
-and no packages, in which a problem's secret tests are. Leaderboards read what boards are folded from, and none of these.
+and no packages, in which a problem's secret tests are. Leaderboards read what boards are folded from, and none of these; gateways that as well,
+for `codewarz board verify` may ask their processes.
 """
 
 from __future__ import annotations
@@ -112,7 +113,9 @@ TABLES: dict[str, dict[Kind, Access]] = {
     },
     "verdicts": {
         Kind.CORE: _ADDS,
-        Kind.GATEWAY: _reads("submission_id", "attempt", "tests", "compile_output", "output", "judge_error"),
+        Kind.GATEWAY: _reads(
+            "submission_id", "attempt", "verdict", "score", "tests", "compile_output", "output", "judge_error"
+        ),
         Kind.LEADERBOARD: _reads("submission_id", "attempt", "verdict", "score"),
     },
     "idempotency_keys": {Kind.CORE: _LISTS},

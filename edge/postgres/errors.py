@@ -39,7 +39,7 @@ _COME_AGAIN: tuple[tuple[type[pg.PostgresError], float, str], ...] = (  # nothin
     (
         pg.InsufficientPrivilegeError,
         AGAIN_S,
-        "the database's owner has not granted this login what it needs: run codewarz migrate as the owner",
+        "this process's login may not do that in the database: ask a core's; where a grant is missing, run codewarz migrate as the owner",
     ),
     (pg.ReadOnlySQLTransactionError, AGAIN_S, "the database is a read-only copy: name the primary"),
 )

@@ -34,7 +34,7 @@ _BEYOND_GRANTS = {
 # Large objects are the one thing that everybody may make without a grant, and so fill a disk. Only a superuser can forbid it.
 _LARGE_OBJECTS = ("lo_creat(integer)", "lo_create(oid)", "lo_from_bytea(oid,bytea)")
 _ROLE = f"""
-SELECT r.oid::bigint AS oid, rolsuper, rolcanlogin, {", ".join(_ATTRIBUTES)}, rolname = current_user AS is_owner,
+SELECT rolsuper, rolcanlogin, {", ".join(_ATTRIBUTES)}, rolname = current_user AS is_owner,
   EXISTS (SELECT 1 FROM pg_shdepend d WHERE d.refclassid = 'pg_authid'::regclass AND d.refobjid = r.oid AND d.deptype = 'o'
     AND d.dbid IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))) AS owns
 FROM pg_roles r WHERE rolname = $1"""  # noqa: S608 - constants

@@ -93,7 +93,7 @@ def says(kind: Kind, site: Site) -> bool:
     place = Path(site.file).relative_to(HOUSE)
     if kind is Kind.LEADERBOARD:
         return place in (Path("projector.py"), Path("gateway/health.py"))
-    return kind is Kind.CORE or place.parts[0] == "gateway"
+    return kind is Kind.CORE or place.parts[0] == "gateway" or place == Path("projector.py")  # codewarz board verify
 
 
 @pytest.fixture

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
+from functools import partial
 
 import asyncpg
 import pytest
@@ -12,6 +14,7 @@ from chaos.engines import Postgres
 from contracts.errors import Unavailable
 from contracts.logins import TABLES, Access, Kind, parse
 from contracts.ports import Database
+from edge.aio import AsyncioLoop
 from edge.migrations import MigrationError, alone, load_migrations, migrate
 from edge.postgres import PostgresDatabase
 from edge.postgres.privileges import enforce
@@ -178,6 +181,30 @@ async def test_a_table_of_a_later_migration_gets_what_is_decided_and_nothing_und
     assert await one(each[Kind.GATEWAY], "SELECT x FROM later") == 1
     assert await is_refused(each[Kind.GATEWAY], "SELECT secret FROM later")
     assert await is_refused(each[Kind.GATEWAY], "SELECT secret FROM users")
+
+
+async def test_an_owner_who_is_no_superuser_will_do_when_it_may_make_roles(
+    owner: PostgresDatabase, postgres_engine: Postgres, wall: FixedWall
+) -> None:
+    await owner.execute("CREATE ROLE modest LOGIN CREATEROLE PASSWORD 'modest'")
+    await owner.execute("CREATE DATABASE modest OWNER modest")
+    logins = parse(" ".join(f"{kind}=modest_{kind}:password-of-{kind}" for kind in Kind))
+    url = re.sub("//[^@]*@", "//modest:modest@", postgres_engine.url_of("modest"))
+    async with AsyncioLoop() as aio, PostgresDatabase(url, aio) as database:
+        assert len(await migrate(database, MIGRATIONS, wall)) == len(MIGRATIONS)
+        assert "made the login modest_core" in await alone(database, partial(enforce, logins=logins))
+        # It may not see what passwords the server has.
+        assert await alone(database, partial(enforce, logins=logins)) == [
+            f"set the password of {login.name}" for login in logins
+        ]
+    async with AsyncioLoop() as aio:
+        url = re.sub("//[^@]*@", "//modest_leaderboard:password-of-leaderboard@", url)
+        async with PostgresDatabase(url, aio) as leaderboard:
+            await leaderboard.fetch("SELECT id, username FROM users")
+            assert await is_refused(leaderboard, "SELECT email FROM users")
+            assert await is_refused(leaderboard, "CREATE TABLE mine (x INTEGER)")
+    await owner.execute("DROP DATABASE modest WITH (FORCE)")
+    await forget(owner, *logins, "modest")
 
 
 # ---- refused ---------------------------------------------------------------------------------------------------------
