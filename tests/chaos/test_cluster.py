@@ -125,3 +125,9 @@ def test_a_link_in_the_place_of_a_file_is_not_followed(tmp_path: Path) -> None:
     write_private(tmp_path / "password", "hidden")
     assert (tmp_path / "elsewhere").read_text() == "as it was"
     assert not (tmp_path / "password").is_symlink()
+
+
+def test_every_login_verifies_the_server_where_that_has_a_certificate(tmp_path: Path, certificates: Path) -> None:
+    cluster = Cluster(tmp_path, tls=certificates)
+    for name in ("operator", *(node.name for node in cluster.nodes.values())):
+        assert Address.parse(cluster.urls(name)["DATABASE"]).tls is not None
