@@ -180,7 +180,7 @@ def _causes(error: BaseException) -> list[str]:
 
 @app.command()
 def migrate(output: OutputOption = Output.TEXT) -> None:
-    """Bring the database's schema up to date and end: for a job that runs before the processes of a cluster. They do it as well."""
+    """Bring the database's schema, and its logins, up to date and end: for a job that runs before the processes of a cluster."""
     import trio
 
     from actors import remote
@@ -188,13 +188,15 @@ def migrate(output: OutputOption = Output.TEXT) -> None:
 
     _log_to_stderr()
     try:
-        applied = trio.run(remote.migrate_database, _settings())
+        done = trio.run(remote.migrate_database, _settings())
     except* CodeWarzError as group:
         _no("; ".join(dict.fromkeys(_causes(group))), output)
     if output is Output.JSON:
-        _json({"applied": applied})
+        _json(done._asdict())
     else:
-        typer.echo(f"applied: {', '.join(applied)}" if applied else "the schema is up to date")
+        typer.echo(f"applied: {', '.join(done.applied)}" if done.applied else "the schema is up to date")
+        for line in done.privileges:
+            typer.echo(visible(line))
 
 
 @app.command()

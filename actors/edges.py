@@ -7,9 +7,10 @@ neighbour need not be there at the start: its users wait for it in place (``acto
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -19,11 +20,12 @@ from actors.patience import until_done
 from actors.settings import Settings
 from actors.system import EVERY_ROLE, Edge, Neighbours, Role, needs
 from contracts.errors import Invalid
+from contracts.logins import Login
 from contracts.ports import Broker, Database, Judging, Meter, Redis, Rpc, WallClock
 from edge.aio import AsyncioLoop
 from edge.memory_broker import MemoryBroker
 from edge.memory_redis import MemoryRedis
-from edge.migrations import Dialect, Migration, load_migrations, migrate
+from edge.migrations import Dialect, Migration, alone, load_migrations, migrate
 from edge.passwords import Argon2Passwords
 from edge.rpc import LocalRpc
 from edge.sqlite import SqliteDatabase, path_of
@@ -260,6 +262,13 @@ def migrations_of(dialect: Dialect) -> list[Migration]:
 def dialect_of(settings: Settings) -> Dialect:
     """Return the dialect of the database that the settings name."""
     return "sqlite" if settings.is_embedded("database") else "postgres"
+
+
+async def enforce_logins(database: Database, logins: Sequence[Login]) -> list[str]:
+    """Make PostgreSQL's logins, and what they may do, as they should be, while no other program migrates; return what was changed, without passwords."""
+    from edge.postgres.privileges import enforce
+
+    return await alone(database, partial(enforce, logins=logins))
 
 
 async def _judging(settings: Settings) -> SandboxedJudging:

@@ -60,7 +60,9 @@ class Log:
 
     async def contest(self, contest_id: str) -> Contest | None:
         """Return what a board needs to know of its contest."""
-        row = await self.database.fetch_one("SELECT * FROM contests WHERE id = $1", contest_id)
+        row = await self.database.fetch_one(
+            "SELECT rules, starts_at_ms, ends_at_ms, freezes_at_ms, version FROM contests WHERE id = $1", contest_id
+        )
         if row is None:
             return None
         rules = BoardRules(Rules(row["rules"]), row["starts_at_ms"], row["ends_at_ms"], row["freezes_at_ms"])

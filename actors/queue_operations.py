@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -31,6 +32,10 @@ REPLAYED_MOST = 10_000  # by one command
 IDS_AUDITED = 20
 
 _read = reader(msgspec.json.Decoder(dict[str, Any]))
+
+
+class _Undone(Exception):
+    """Undoes a transaction that was only a trial."""
 
 
 class QueueOperations:
@@ -66,6 +71,7 @@ class QueueOperations:
         """Publish dead letters again: one by its id, or the oldest ``count`` of a queue."""
         await self._with.broker.declare(QUEUES)
         wanted = fields.get("message_id")
+        await self._try_audit(_operator(fields))
         if wanted is not None:
             return await self._replay_one(str(wanted), self._graves(fields), _operator(fields))
         grave, count = self._grave(fields), _number(fields, "count", 0, REPLAYED_MOST)
@@ -128,6 +134,7 @@ class QueueOperations:
             lost = [each.message_id for each in await self._with.broker.peek(grave, IDS_AUDITED)]
         except CodeWarzError as error:  # what cannot be looked at must be possible to be rid of, or nothing helps
             lost, unseen = [], f"(could not be looked at: {error.detail})"
+        await self._try_audit(_operator(fields))
         purged = await self._with.broker.purge(grave)
         await self._audit(_operator(fields), "dlq.purge", grave, lost, many=purged, remark=unseen)
         return {"queue": grave, "purged": purged}
@@ -207,6 +214,13 @@ class QueueOperations:
         async with self._with.database.transaction() as tx:
             desk = Desk(tx, self._with.clock.now_ms(), self._with.rng)
             await desk.audit(operator, action, subject, _detail(ids, len(ids) if many is None else many, remark))
+
+    async def _try_audit(self, operator: str) -> None:
+        """Raise what keeps the audit log from being written, before anything is done that would not be in it: the database is away, or no core's login asks."""
+        with suppress(_Undone):
+            async with self._with.database.transaction() as tx:
+                await Desk(tx, self._with.clock.now_ms(), self._with.rng).audit(operator, "trial", "", "")
+                raise _Undone
 
     def verbs(self) -> Mapping[str, Callable[[Fields], Any]]:
         """Return the handlers by verb."""

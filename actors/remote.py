@@ -8,16 +8,16 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import trio
 
-from actors.edges import Edges, dialect_of, migrations_of, open_edges
+from actors.edges import Edges, dialect_of, enforce_logins, migrations_of, open_edges
 from actors.operations import Operations
 from actors.settings import Settings
-from contracts.errors import Unavailable
+from contracts.errors import Invalid, Unavailable
 from edge.clock import SystemClock
-from edge.migrations import migrate
+from edge.migrations import MigrationError, migrate
 from edge.telemetry import PrometheusMeter
 from supervisor.client import request
 from supervisor.errors import NothingRunning
@@ -25,6 +25,13 @@ from supervisor.errors import NothingRunning
 ASK_TIMEOUT_S = 1000.0  # a package with many submissions is verified for minutes
 CONNECT_S = 20.0
 OPERATOR = frozenset({"database", "redis", "broker", "rpc"})  # what an operator's verbs touch
+
+
+class Migrated(NamedTuple):
+    """What ``codewarz migrate`` has done: the migrations by name, and what was changed of logins and their privileges, without passwords."""
+
+    applied: list[str]
+    privileges: list[str]
 
 
 async def ask(settings: Settings, verb: str, fields: dict[str, Any]) -> dict[str, Any]:
@@ -50,18 +57,28 @@ async def neighbours(settings: Settings, needed: frozenset[str] = OPERATOR) -> A
         yield edges
 
 
-async def migrate_database(settings: Settings) -> list[str]:
-    """Bring the schema up to date; return the names of what was applied. Waits for a database that is about to start; Unavailable after CONNECT_S seconds."""
+async def migrate_database(settings: Settings) -> Migrated:
+    """Bring the schema up to date, and the logins that the settings name. Waits for a database that is about to start; Unavailable after CONNECT_S seconds.
+
+    Raises MigrationError at once when the database, or a login, is not one for this program, and Invalid for logins of a database that has none.
+    """
+    logins = settings.logins
+    if logins and settings.is_embedded("database"):
+        raise Invalid("CODEWARZ_DATABASE_LOGINS: an embedded database has no logins: leave it empty")
     settings.make_data_folder()
     migrations = migrations_of(dialect_of(settings))
     give_up_at = trio.current_time() + CONNECT_S
     async with neighbours(settings, frozenset({"database"})) as edges:
+        database = edges.neighbours.database
         while True:
             try:
-                applied = await migrate(edges.neighbours.database, migrations, edges.neighbours.clock)
+                applied = await migrate(database, migrations, edges.neighbours.clock)
+                changed = await enforce_logins(database, logins) if logins else []
+            except MigrationError:
+                raise
             except Unavailable:
                 if trio.current_time() > give_up_at:
                     raise
                 await trio.sleep(0.5)
             else:
-                return [f"{each.version:04d}_{each.name}" for each in applied]
+                return Migrated([f"{each.version:04d}_{each.name}" for each in applied], changed)

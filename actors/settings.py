@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from actors.gateway.addresses import networks
 from contracts.errors import Invalid
+from contracts.logins import Login, parse
 
 SCHEMES = {  # the first is embedded: it is in this process, and another process has another
     "database": ("sqlite", "postgresql"),
@@ -43,6 +44,10 @@ class Settings(BaseSettings):
     database: str = Field(
         "",
         description="database URL, sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME; empty: sqlite in the data folder",
+    )
+    database_logins: SecretStr = Field(
+        SecretStr(""),
+        description="logins that `codewarz migrate`, and it alone, makes in PostgreSQL: core=NAME:PASSWORD gateway=NAME:PASSWORD leaderboard=NAME:PASSWORD",
     )
     redis: str = Field(
         "memory://", description="redis URL, memory:// or redis://USER:PASSWORD@HOST:PORT/0 (rediss: TLS)"
@@ -106,6 +111,12 @@ class Settings(BaseSettings):
             ) from None
         return value
 
+    @field_validator("database_logins")
+    @classmethod
+    def _logins(cls, value: SecretStr) -> SecretStr:
+        parse(value.get_secret_value())
+        return value
+
     @field_validator("secret")
     @classmethod
     def _long_enough(cls, value: SecretStr) -> SecretStr:
@@ -122,6 +133,11 @@ class Settings(BaseSettings):
     def database_url(self) -> str:
         """The database's URL, by default SQLite in the data folder."""
         return self.database or f"sqlite:///{self.data.absolute() / 'codewarz.db'}"
+
+    @property
+    def logins(self) -> tuple[Login, ...]:
+        """The database's logins, with their passwords."""
+        return parse(self.database_logins.get_secret_value())
 
     @property
     def socket(self) -> Path:

@@ -105,7 +105,9 @@ async def _edges(cluster: Cluster) -> AsyncIterator[Edges]:
     urls = cluster.urls("bench")
     async with (
         AsyncioLoop() as aio,
-        PostgresDatabase(urls["DATABASE"], aio) as database,
+        PostgresDatabase(
+            cluster.postgres.url, aio
+        ) as database,  # as its superuser: it is told to leave its housekeeping
         RabbitMqBroker(urls["BROKER"], aio) as broker,
         ServerRedis(urls["REDIS"], aio) as redis,
         GrpcRpc(urls["RPC"], aio) as rpc,

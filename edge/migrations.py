@@ -6,24 +6,27 @@ Rule 2: what was applied never changes: its checksum is compared at each start.
 Rule 3: a program older than the database refuses to touch it.
 Rule 4: programs that start at once migrate one after the other, so that each sees what the others did. SQLite has one writer anyway; on PostgreSQL each change
         takes an advisory lock first (two CREATE TABLE IF NOT EXISTS at once fail there), and who does not get it comes again, LOCK_WAIT_S at most.
+Rule 5: whose login may not change the schema looks whether it is as this program needs it, locks nothing, and changes nothing.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 import trio
 
 from contracts.errors import Unavailable
-from contracts.ports import Database, Row, WallClock
+from contracts.ports import Database, Row, Statements, Transaction, WallClock
 from edge.dialect import split_statements
 
+T = TypeVar("T")
 Dialect = Literal["sqlite", "postgres"]
 _FILE = re.compile(r"(?P<version>\d{4})_(?P<name>[a-z0-9_]+)(?:\.(?P<dialect>sqlite|postgres))?\.sql\Z")
 STATEMENT_S = 3600.0  # an index on a large table takes its time
@@ -33,6 +36,11 @@ _LOCK = "SELECT pg_try_advisory_xact_lock(20261123, 1) AS is_ours"  # two number
 _TABLE = (
     "CREATE TABLE IF NOT EXISTS schema_migrations ("
     "version INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at_ms BIGINT NOT NULL)"
+)
+_APPLIED = "SELECT version, name, checksum FROM schema_migrations"
+_STANDING = (  # the table of what was applied, and whether who asks may change the schema: make tables, and alter what its owner made
+    "SELECT o.oid IS NOT NULL AS has_begun, has_schema_privilege('public', 'CREATE') AND coalesce(pg_has_role(relowner, 'USAGE'), true) AS may_migrate,"
+    " current_user::text AS name FROM (SELECT to_regclass('public.schema_migrations') AS oid) o LEFT JOIN pg_class c ON c.oid = o.oid"
 )
 
 
@@ -91,8 +99,8 @@ def load_migrations(folder: Path, dialect: Dialect) -> list[Migration]:
 async def migrate(database: Database, migrations: Sequence[Migration], clock: WallClock) -> list[Migration]:
     """Apply what is missing, in order, each in a transaction of its own; return what was applied by this call.
 
-    Raises MigrationError when an applied migration differs from the program's or is unknown to it, and Unavailable when another program migrates for longer
-    than LOCK_WAIT_S. One that fails is undone, and its error passes through.
+    Raises MigrationError when an applied migration differs from the program's or is unknown to it, or something is missing that this login may not apply; and
+    Unavailable when another program migrates for longer than LOCK_WAIT_S. One that fails is undone, and its error passes through.
     """
     if not isinstance(database, Patient):
         return await _migrate(database, migrations, clock)
@@ -100,51 +108,72 @@ async def migrate(database: Database, migrations: Sequence[Migration], clock: Wa
         return await _migrate(patient, migrations, clock)
 
 
-async def _migrate(database: Database, migrations: Sequence[Migration], clock: WallClock) -> list[Migration]:
-    applied: list[Migration] = []
+async def alone(database: Database, work: Callable[[Transaction], Awaitable[T]]) -> T:
+    """Do ``work`` in a transaction during which no other program migrates; Unavailable when one does so for longer than LOCK_WAIT_S. On PostgreSQL."""
     patient_until = trio.current_time() + LOCK_WAIT_S
     while True:
-        try:
-            migration = await _apply_next(database, migrations, clock)
-        except _Locked:
-            if trio.current_time() >= patient_until:
-                raise Unavailable(
-                    f"another program has been migrating the database for {LOCK_WAIT_S:g} s: see what it does"
-                ) from None
-            await trio.sleep(LOCK_LOOK_S)
-            continue
+        async with database.transaction() as transaction:
+            row = await transaction.fetch_one(_LOCK)
+            if row is not None and row["is_ours"]:
+                return await work(transaction)
+        if trio.current_time() >= patient_until:
+            raise Unavailable(
+                f"another program has been migrating the database for {LOCK_WAIT_S:g} s: see what it does"
+            )
+        await trio.sleep(LOCK_LOOK_S)
+
+
+async def _migrate(database: Database, migrations: Sequence[Migration], clock: WallClock) -> list[Migration]:
+    is_postgres = any(each.dialect == "postgres" for each in migrations)
+    if is_postgres and not await _may_migrate(database, migrations):
+        return []
+    apply_next = partial(_apply_next, migrations=migrations, clock=clock)
+    applied: list[Migration] = []
+    while True:
+        if is_postgres:
+            migration = await alone(database, apply_next)
+        else:
+            async with database.transaction() as transaction:
+                migration = await apply_next(transaction)
         if migration is None:
             return applied
         applied.append(migration)
-        patient_until = trio.current_time() + LOCK_WAIT_S
 
 
-class _Locked(Exception):
-    """Another program migrates at this moment."""
-
-
-async def _apply_next(database: Database, migrations: Sequence[Migration], clock: WallClock) -> Migration | None:
-    """Apply the first one that is missing, if one is."""
-    async with database.transaction() as transaction:
-        if any(each.dialect == "postgres" for each in migrations):
-            row = await transaction.fetch_one(_LOCK)
-            if row is None or not row["is_ours"]:
-                raise _Locked
-        await transaction.execute(_TABLE)
-        rows = await transaction.fetch("SELECT version, name, checksum FROM schema_migrations")
-        missing = _missing(migrations, {row["version"]: row for row in rows})
-        if not missing:
-            return None
-        migration = missing[0]
-        for statement in migration.statements:
-            await transaction.execute(statement)
-        await transaction.execute(
-            "INSERT INTO schema_migrations (version, name, checksum, applied_at_ms) VALUES ($1, $2, $3, $4)",
-            migration.version,
-            migration.name,
-            migration.checksum,
-            clock.now_ms(),
+async def _may_migrate(database: Statements, migrations: Sequence[Migration]) -> bool:
+    """Whether this login may change the schema; MigrationError when it may not and the schema is not as the program needs it."""
+    standing = await database.fetch_one(_STANDING)
+    assert standing is not None
+    if standing["may_migrate"]:
+        return True
+    rows = await database.fetch(_APPLIED) if standing["has_begun"] else []
+    missing = _missing(migrations, {row["version"]: row for row in rows})
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise MigrationError(
+            f"the schema lacks migration {missing[0].version} ({missing[0].name}){more}, and the login {standing['name']} may not change it:"
+            " run `codewarz migrate` as the database's owner"
         )
+    return False
+
+
+async def _apply_next(transaction: Transaction, migrations: Sequence[Migration], clock: WallClock) -> Migration | None:
+    """Apply the first one that is missing, if one is."""
+    await transaction.execute(_TABLE)
+    rows = await transaction.fetch(_APPLIED)
+    missing = _missing(migrations, {row["version"]: row for row in rows})
+    if not missing:
+        return None
+    migration = missing[0]
+    for statement in migration.statements:
+        await transaction.execute(statement)
+    await transaction.execute(
+        "INSERT INTO schema_migrations (version, name, checksum, applied_at_ms) VALUES ($1, $2, $3, $4)",
+        migration.version,
+        migration.name,
+        migration.checksum,
+        clock.now_ms(),
+    )
     return migration
 
 

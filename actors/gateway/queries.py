@@ -16,6 +16,8 @@ from contracts.ports import Database, Row, Sql, WallClock
 from contracts.scoring import Rules
 
 NO_CONTEST = "There is no such contest."
+# Where a login may read only some of a table's columns (contracts/logins.py), they are named: ``*`` would be refused.
+_ACCOUNT = "id, username, email, role, created_at_ms"
 
 
 class Parameters:
@@ -37,14 +39,15 @@ def user_view(user: User) -> UserView:
 
 async def user_by_id(database: Database, user_id: str) -> User | None:
     """Return an account."""
-    row = await database.fetch_one("SELECT * FROM users WHERE id = $1", user_id)
+    row = await database.fetch_one(f"SELECT {_ACCOUNT} FROM users WHERE id = $1", user_id)  # noqa: S608 - a constant
     return None if row is None else _user(row)
 
 
 async def user_by_login(database: Database, login: str) -> tuple[User, str] | None:
     """Return the account that signs in as ``login`` (username or e-mail, without case) and its password's hash."""
     column = "email_key" if "@" in login else "username_key"
-    row = await database.fetch_one(f"SELECT * FROM users WHERE {column} = $1", login.lower())  # noqa: S608 - one of two words
+    text = f"SELECT {_ACCOUNT}, password_hash FROM users WHERE {column} = $1"  # noqa: S608 - one of two words
+    row = await database.fetch_one(text, login.lower())
     return None if row is None else (_user(row), row["password_hash"])
 
 
@@ -61,7 +64,8 @@ def _user(row: Row) -> User:
 async def api_tokens(database: Database, user_id: str, now_ms: int) -> ApiTokenList:
     """Return somebody's live API tokens (core allows 20), newest first."""
     rows = await database.fetch(
-        "SELECT * FROM api_tokens WHERE user_id = $1 AND revoked_at_ms IS NULL AND (expires_at_ms IS NULL OR expires_at_ms > $2)"
+        "SELECT id, name, created_at_ms, expires_at_ms FROM api_tokens"
+        " WHERE user_id = $1 AND revoked_at_ms IS NULL AND (expires_at_ms IS NULL OR expires_at_ms > $2)"
         " ORDER BY id DESC LIMIT 100",
         user_id,
         now_ms,

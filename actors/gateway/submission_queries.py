@@ -46,7 +46,8 @@ class SubmissionsQuery(msgspec.Struct, frozen=True):
 
 
 _SELECT = (
-    "SELECT s.*, u.username, p.title AS problem_title FROM submissions s"
+    "SELECT s.id, s.kind, s.user_id, s.contest_id, s.problem_id, s.language, s.source, s.attempt, s.verdict, s.score, s.submitted_at_ms,"
+    " s.judged_at_ms, u.username, p.title AS problem_title FROM submissions s"
     " JOIN users u ON u.id = s.user_id JOIN problems p ON p.id = s.problem_id"
 )
 
@@ -175,7 +176,9 @@ async def _judging(database: Database, redis: Redis, row: Row) -> _Judging:
 
 async def _log_line(database: Database, row: Row) -> Row:
     log = await database.fetch_one(
-        "SELECT * FROM verdicts WHERE submission_id = $1 AND attempt = $2", row["id"], row["attempt"]
+        "SELECT tests, compile_output, output, judge_error FROM verdicts WHERE submission_id = $1 AND attempt = $2",
+        row["id"],
+        row["attempt"],
     )
     if log is None:  # read between two commits of a rejudging
         raise Busy("This submission is changing; ask again.", retry_after_s=1)

@@ -14,6 +14,7 @@ from actors.system import Role, needs
 from chaos.cluster.node import Node
 from chaos.engines import Engine, Missing, Postgres, RabbitMq, Redis, Where
 from chaos.engines.child import HOST, Child, free_port
+from contracts.logins import Kind, Login
 from contracts.users import CODEWARZ, JUDGE
 
 ADMIN_PASSWORD_BYTES = 9
@@ -68,6 +69,9 @@ class Cluster:
         self.redis = Redis(self.folder / "redis", tls=self.tls)
         self.rabbitmq = RabbitMq(self.folder / "rabbitmq", tls=self.tls)
         self.postgres.is_durable = self.redis.is_persistent = self.shape.is_durable
+        self._logins: dict[str, Login] = {
+            kind: Login(kind, f"codewarz_{kind}", secrets.token_urlsafe(24)) for kind in Kind
+        }
         self._rpc_secret, self._judge_secret = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
         self._secret = secrets.token_urlsafe(32)
         names = self.shape.names()
@@ -97,10 +101,18 @@ class Cluster:
         self._settle(said)
         try:
             _together(self.engines.values(), said)
+            self._migrate()
             _together(self.nodes.values(), said)
         except BaseException:
             self.end()
             raise
+
+    def _migrate(self) -> None:
+        """Make the schema and the logins, as the owner: no process of a role is one."""
+        words = " ".join(f"{kind}={login.name}:{login.password}" for kind, login in self._logins.items())
+        job = Node("migrate", (), self.folder / "migrate", {"DATABASE": self.postgres.url, "DATABASE_LOGINS": words})
+        job.folder.mkdir(mode=0o700, exist_ok=True)
+        job.verb("migrate")
 
     def _settle(self, said: Callable[[str], None]) -> None:
         """Decide where each engine runs; Missing with all that keeps any of them from it, each reason once."""
@@ -139,9 +151,11 @@ class Cluster:
     def urls(self, name: str) -> dict[str, str]:
         """Return the URLs of a process's neighbours, by the detours that it is to take."""
         ways = {neighbour: self.route(name, neighbour, engine.port) for neighbour, engine in self.engines.items()}
+        # Operators, and whoever else asks, do what cores do: their verbs write.
+        login = self._logins.get(name.rpartition("-")[0], self._logins[Kind.CORE])
         user = JUDGE if name.startswith(f"{Role.JUDGE}-") else CODEWARZ
         found = {
-            "DATABASE": self.postgres.url_at(ways["database"]),
+            "DATABASE": self.postgres.url_for(login, ways["database"]),
             "REDIS": self.redis.url_of(user, ways["redis"]),
             "BROKER": self.rabbitmq.url_of(user, ways["broker"]),
         }

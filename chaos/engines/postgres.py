@@ -8,13 +8,14 @@ from pathlib import Path
 
 from chaos.engines.child import HOST
 from chaos.engines.engine import Engine
+from contracts.logins import Login
 
 USER = "codewarz"
 VERSIONS = "/usr/lib/postgresql"
 
 
 class Postgres(Engine):
-    """PostgreSQL with one owner, ``codewarz``, and passwords (SCRAM) for everybody. Not ``is_durable``: quicker, and a power cut may spoil it. For tests."""
+    """PostgreSQL with one superuser, ``codewarz``, and passwords (SCRAM) for all. Not ``is_durable``, for tests: quicker, and a power cut may spoil it."""
 
     name = "postgres"
     users = ("postgres",)
@@ -24,13 +25,20 @@ class Postgres(Engine):
     is_durable = True
 
     def url_at(self, port: int) -> str:
-        """Return the URL of its database ``codewarz``."""
+        """Return the URL of its database ``codewarz``, with the login that owns it."""
         return self.url_of(USER, port)
+
+    def url_for(self, login: Login, port: int) -> str:
+        """Return the URL of its database ``codewarz`` for another login."""
+        return self._url(f"{login.name}:{login.password}", port, USER)
 
     def url_of(self, database: str, port: int | None = None) -> str:
         """Return the URL of one of its databases."""
+        return self._url(f"{USER}:{self.password}", port or self.port, database)
+
+    def _url(self, who: str, port: int, database: str) -> str:
         mode = f"?sslmode=verify-full&sslrootcert={self.tls}/ca.pem" if self.tls is not None else ""
-        return f"postgresql://{USER}:{self.password}@{HOST}:{port or self.port}/{database}{mode}"
+        return f"postgresql://{who}@{HOST}:{port}/{database}{mode}"
 
     def prepare(self) -> None:
         """Make the cluster and its database."""

@@ -36,6 +36,11 @@ _COME_AGAIN: tuple[tuple[type[pg.PostgresError], float, str], ...] = (  # nothin
     (pg.LockNotAvailableError, AGAIN_S, "others hold what this needs for too long: try again"),
     (pg.InvalidCachedStatementError, SOON_S, "the database's schema has changed just now: try again"),
     (pg.UndefinedTableError, AGAIN_S, "the database has no such table yet: start a core, or run codewarz migrate"),
+    (
+        pg.InsufficientPrivilegeError,
+        AGAIN_S,
+        "this process's login may not do that in the database: ask a core's; where a grant is missing, run codewarz migrate as the owner",
+    ),
     (pg.ReadOnlySQLTransactionError, AGAIN_S, "the database is a read-only copy: name the primary"),
 )
 

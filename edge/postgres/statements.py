@@ -23,9 +23,9 @@ async def fetch_one(sql: str, parameters: Sequence[Sql], connection: Connection)
 
 
 async def execute(sql: str, parameters: Sequence[Sql], connection: Connection) -> int:
-    """Return the number of rows in the server's "UPDATE 3" or "INSERT 0 3"; 0 for anything that counts none."""
-    word, *_, last = (await connection.execute(sql, *parameters)).split(" ")
-    return int(last) if word in ("INSERT", "UPDATE", "DELETE", "MERGE") else 0
+    """Return the number of rows in the server's "UPDATE 3" or "INSERT 0 3"; 0 for anything that counts none, such as "GRANT"."""
+    words = (await connection.execute(sql, *parameters)).split(" ")
+    return int(words[-1]) if words[0] in ("INSERT", "UPDATE", "DELETE", "MERGE") else 0
 
 
 async def nothing(_connection: Connection) -> None:

@@ -10,7 +10,7 @@ import pytest
 from actors.outbox import QUEUES
 from actors.queue_operations import QueueOperations
 from actors.system import Neighbours
-from contracts.errors import Conflict, EdgeLost, Invalid, NotFound
+from contracts.errors import Conflict, EdgeLost, Invalid, NotFound, Unavailable
 from contracts.messages import Topic
 from contracts.ports import DEATH_COUNT, Broker, BrokerMessage, Database
 from tests.conftest import Clock
@@ -283,3 +283,27 @@ async def test_a_row_is_parked_once(operations: QueueOperations, database: Datab
 async def test_retrying_nothing_in_particular_is_refused(operations: QueueOperations) -> None:
     with pytest.raises(Invalid, match="--all"):
         await operations.outbox_retry({})
+
+
+async def test_what_could_not_be_noted_is_not_done(
+    operations: QueueOperations, database: Database, broker: Broker, clock: Clock, rng: random.Random
+) -> None:
+    class ReadOnly:
+        def transaction(self) -> object:
+            raise Unavailable("this process's login may not do that in the database")
+
+    nobody: Any = None
+    may_not = QueueOperations(
+        Neighbours(cast("Database", ReadOnly()), nobody, broker, nobody, nobody, nobody, nobody, clock, rng)
+    )
+    await dead(broker, "a")
+    for refused in (
+        may_not.dlq_replay({"message_id": "a"}),
+        may_not.dlq_replay({"queue": "submission.dlq", "count": 1}),
+        may_not.dlq_purge({"queue": "submission.dlq", "count": 1}),
+    ):
+        with pytest.raises(Unavailable, match="may not"):
+            await refused
+    assert [letter.message_id for letter in await broker.peek("submission.dlq", 10)] == ["a"]
+    await operations.dlq_purge({"queue": "submission.dlq", "count": 1, "operator": "root"})
+    assert [action for _, action, *_ in await noted(database)] == ["dlq.purge"]

@@ -1,4 +1,4 @@
-"""The secret in the data folder: made once, whole or not at all, and what is no secret is not taken for one."""
+"""The secret in the data folder: made once, whole or not at all, and what is no secret is not taken for one. Secret settings are never shown."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import NoReturn
 
 import pytest
 
-from actors.settings import Settings
+from actors import doctor
+from actors.settings import Settings, example, load
 from contracts.errors import Invalid
+from contracts.logins import Kind
 
 
 def of(data: Path) -> Settings:
@@ -70,3 +72,20 @@ def test_a_secret_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     (tmp_path / "secret").mkdir()
     with pytest.raises(Invalid, match="cannot be read"):
         of(tmp_path).secret_bytes()
+
+
+def test_the_databases_logins_are_read_and_never_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CODEWARZ_DATABASE_LOGINS", "core=c:hidden-hidden-hidden gateway=g:hidden-hidden-hidden")
+    settings = load()
+    assert [(each.kind, each.name) for each in settings.logins] == [(Kind.CORE, "c"), (Kind.GATEWAY, "g")]
+    assert "hidden" not in repr(settings)
+    assert doctor._setting(settings, "database_logins").value == "(set)"
+    monkeypatch.setenv("CODEWARZ_DATABASE_LOGINS", "core=c:hidden")
+    with pytest.raises(Invalid, match="CODEWARZ_DATABASE_LOGINS: the password of core needs 16") as caught:
+        load()
+    assert "hidden" not in str(caught.value)
+
+
+def test_the_example_tells_of_every_setting() -> None:
+    assert (Path(__file__).parent.parent.parent / ".env.example").read_text() == example()

@@ -14,7 +14,9 @@ import yaml
 from actors.system import Role
 from chaos.cluster import Cluster
 from chaos.engines.child import Child, write_private
+from contracts.logins import Kind
 from contracts.users import CODEWARZ, JUDGE
+from edge.postgres import Address
 from edge.rpc.url import RpcUrl
 
 TOP = Path(__file__).resolve().parent.parent.parent
@@ -28,10 +30,24 @@ def test_a_role_gets_the_secrets_that_compose_gives_it_and_no_other(role: Role, 
     for node in cluster.of(role):
         given = node.environment()
         assert given.keys() & SECRETS == services[role]["environment"].keys() & SECRETS
+        text = " ".join(given.values())
+        assert cluster.postgres.password not in text  # the owner's
         if role is Role.JUDGE:
-            text = " ".join(given.values())
             assert cluster.admin_password not in text
-            assert cluster.postgres.password not in text
+
+
+def test_each_role_has_a_login_of_its_own_and_operators_have_cores(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path)
+    users = {
+        name: Address.parse(node.environment()["CODEWARZ_DATABASE"]).user
+        for name, node in cluster.nodes.items()
+        if Role.JUDGE not in node.roles
+    }
+    assert users == {f"{kind}-{number}": f"codewarz_{kind}" for kind in Kind for number in (1, 2)}
+    assert Address.parse(cluster.urls("operator")["DATABASE"]).user == "codewarz_core"
+    passwords = {Address.parse(cluster.urls(name)["DATABASE"]).password for name in users}
+    assert len(passwords) == len(Kind)
+    assert cluster.postgres.password not in "\n".join(cluster.exports())
 
 
 def test_judges_have_a_secret_of_their_own_and_do_not_know_the_others(tmp_path: Path) -> None:
@@ -122,3 +138,9 @@ def test_a_link_in_the_place_of_a_file_is_not_followed(tmp_path: Path) -> None:
     write_private(tmp_path / "password", "hidden")
     assert (tmp_path / "elsewhere").read_text() == "as it was"
     assert not (tmp_path / "password").is_symlink()
+
+
+def test_every_login_verifies_the_server_where_that_has_a_certificate(tmp_path: Path, certificates: Path) -> None:
+    cluster = Cluster(tmp_path, tls=certificates)
+    for name in ("operator", *(node.name for node in cluster.nodes.values())):
+        assert Address.parse(cluster.urls(name)["DATABASE"]).tls is not None

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from actors.system import NEEDS, Role
+from contracts.logins import Kind, parse
+from edge.postgres import Address
 from edge.rpc.url import RpcUrl
 from tests.deploy.conftest import ASKED_FOR, TOP, VARIABLE, script
 
@@ -101,6 +103,25 @@ def test_judges_have_a_secret_of_their_own_and_do_not_know_the_others(services: 
     }
     secrets = set(ASKED_FOR.findall(str(services["judge"]["environment"])))
     assert secrets == {"JUDGE_REDIS_PASSWORD", "JUDGE_RABBITMQ_PASSWORD", "JUDGE_RPC_SECRET"}
+
+
+def test_each_role_has_a_login_of_its_own_and_only_migrate_the_owners(services: Services) -> None:
+    known = {
+        name: {each for each in ASKED_FOR.findall(str(service.get("environment"))) if each.startswith("POSTGRES_")}
+        for name, service in services.items()
+    }
+    owners = {"POSTGRES_PASSWORD"}
+    assert {name: secrets for name, secrets in known.items() if secrets} == {
+        "postgres": owners,
+        "migrate": owners | {f"POSTGRES_{kind.upper()}_PASSWORD" for kind in Kind},
+        **{str(kind): {f"POSTGRES_{kind.upper()}_PASSWORD"} for kind in Kind},
+        "toolbox": {"POSTGRES_CORE_PASSWORD"},
+    }
+    migrate = services[ONE_SHOT]["environment"]
+    logins = {each.kind: each for each in parse(ASKED_FOR.sub(r"\1", migrate["CODEWARZ_DATABASE_LOGINS"]))}
+    for kind in Kind:
+        url = Address.parse(ASKED_FOR.sub(r"\1", services[kind]["environment"]["CODEWARZ_DATABASE"]))
+        assert (url.user, url.password) == (logins[kind].name, logins[kind].password)
 
 
 def test_no_secret_is_written_down(services: Services, text: str) -> None:

@@ -1,0 +1,338 @@
+"""Logins and their privileges on a real server: made as they should be, and no more; made again, nothing changes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from functools import partial
+
+import asyncpg
+import pytest
+import trio
+
+from chaos.engines import Postgres
+from contracts.errors import Unavailable
+from contracts.logins import TABLES, Access, Kind, parse
+from contracts.ports import Database
+from edge.aio import AsyncioLoop
+from edge.migrations import MigrationError, alone, load_migrations, migrate
+from edge.postgres import PostgresDatabase
+from edge.postgres.privileges import enforce
+from tests.conftest import SQL
+from tests.edge.conftest import FixedWall
+from tests.postgres import LOGINS, enforced, opened_as_each, opened_postgres
+
+Each = dict[Kind, PostgresDatabase]
+MIGRATIONS = load_migrations(SQL, "postgres")
+NAMES = {login.kind: login.name for login in LOGINS}
+
+
+@pytest.fixture
+async def owner(postgres_engine: Postgres, wall: FixedWall) -> AsyncIterator[PostgresDatabase]:
+    async with opened_postgres(postgres_engine.url) as opened:
+        await migrate(opened, MIGRATIONS, wall)
+        yield opened
+
+
+@pytest.fixture
+async def each(owner: PostgresDatabase, postgres_engine: Postgres) -> AsyncIterator[Each]:
+    """The database for each login, with the grants made."""
+    await enforced(owner)
+    async with opened_as_each(postgres_engine.url) as opened:
+        yield opened
+
+
+async def one(database: Database, sql: str, *parameters: str) -> object:
+    row = await database.fetch_one(sql, *parameters)
+    assert row is not None
+    return next(iter(row.values()))
+
+
+async def is_refused(database: Database, sql: str) -> bool:
+    try:
+        await database.fetch(sql)
+    except Unavailable as error:
+        return isinstance(error.__cause__, asyncpg.InsufficientPrivilegeError)
+    return False
+
+
+# ---- what is wanted --------------------------------------------------------------------------------------------------
+
+
+async def test_every_table_has_a_decision_and_every_decision_a_table(owner: PostgresDatabase) -> None:
+    rows = await owner.fetch(
+        "SELECT relname, string_agg(attname, ' ') AS columns FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid AND attnum > 0"
+        " WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'f') GROUP BY relname"
+    )
+    there = {row["relname"]: set(row["columns"].split()) for row in rows}
+    assert there.keys() == TABLES.keys(), "say in contracts/logins.py who may touch it"
+    for table, decided in TABLES.items():
+        for access in decided.values():
+            for columns in access.values():
+                assert set(columns) <= there[table], table
+
+
+# ---- made so ---------------------------------------------------------------------------------------------------------
+
+
+async def test_made_twice_is_made_once(owner: PostgresDatabase, each: Each) -> None:
+    before = await owner.fetch("SELECT rolname, rolpassword FROM pg_authid ORDER BY 1")
+    assert await enforced(owner) == []
+    assert await owner.fetch("SELECT rolname, rolpassword FROM pg_authid ORDER BY 1") == before
+
+
+async def test_what_it_says_has_no_password_and_neither_has_the_servers_log(
+    owner: PostgresDatabase, postgres_engine: Postgres
+) -> None:
+    (core, *_) = logins = parse("core=logged_core:never-shown-password-1 gateway=logged_gateway:never-shown-password-2")
+    async with owner.transaction() as tx:
+        await tx.execute("SET LOCAL log_statement = 'all'")
+        said = await enforce(tx, logins)
+    assert f"made the login {core.name}" in said
+    assert 'GRANT SELECT ("id", "user_id", "revoked_at_ms") ON TABLE sessions TO "logged_gateway"' in [
+        line.replace('"revoked_at_ms", "user_id"', '"user_id", "revoked_at_ms"') for line in said
+    ]
+    log = (postgres_engine.folder / "log").read_text()
+    assert "SCRAM-SHA-256$4096:" in log
+    assert "never-shown" not in log + "".join(said) + repr(logins)
+    await forget(owner, *logins)
+
+
+async def forget(owner: PostgresDatabase, *logins: object) -> None:
+    for login in logins:
+        name = getattr(login, "name", login)
+        await owner.execute(f"DROP OWNED BY {name}")
+        await owner.execute(f"DROP ROLE {name}")
+
+
+async def test_none_has_any_power(owner: PostgresDatabase, each: Each) -> None:
+    for name in NAMES.values():
+        row = await owner.fetch_one("SELECT * FROM pg_roles WHERE rolname = $1", name)
+        assert row is not None
+        assert {key for key, value in row.items() if value is True} == {"rolcanlogin"}
+
+
+async def test_a_password_that_was_changed_is_set_and_the_old_one_is_refused(
+    owner: PostgresDatabase, each: Each, postgres_engine: Postgres
+) -> None:
+    await owner.execute(f"ALTER ROLE {NAMES[Kind.GATEWAY]} PASSWORD 'another one'")
+    assert await enforced(owner) == [f"set the password of {NAMES[Kind.GATEWAY]}"]
+    assert await one(each[Kind.GATEWAY], "SELECT 1") == 1
+    changed = parse(f"core={NAMES[Kind.CORE]}:a-password-that-is-new")
+    assert "set the password of codewarz_core" in await alone(owner, lambda tx: enforce(tx, changed))
+    with pytest.raises(Unavailable, match="refuses the user 'codewarz_core'"):
+        await each[Kind.CORE].fetch("SELECT 1")
+    await enforced(owner)
+    assert await one(each[Kind.CORE], "SELECT 1") == 1
+
+
+async def test_what_somebody_added_by_hand_is_taken_away_and_what_they_took_comes_back(
+    owner: PostgresDatabase, each: Each
+) -> None:
+    core, gateway, leaderboard = NAMES.values()
+    for statement in (
+        f"ALTER ROLE {gateway} CREATEDB CREATEROLE REPLICATION BYPASSRLS INHERIT",
+        f"GRANT pg_read_all_data, pg_execute_server_program TO {gateway}",
+        f"GRANT INSERT ON users TO {gateway}",
+        f"GRANT SELECT ON users TO {leaderboard}",
+        f"GRANT SELECT (password_hash) ON users TO {leaderboard}",
+        f"GRANT SELECT ON verdicts TO {core} WITH GRANT OPTION",
+        f"GRANT CREATE ON SCHEMA public TO {leaderboard}",
+        f"GRANT CREATE ON DATABASE codewarz TO {leaderboard}",
+        "GRANT CREATE ON SCHEMA public TO PUBLIC",
+        "GRANT SELECT ON users TO PUBLIC",
+        f"REVOKE SELECT ON contests FROM {gateway}",
+        f"REVOKE SELECT (source) ON submissions FROM {gateway}",
+    ):
+        await owner.execute(statement)
+    said = await enforced(owner)
+    assert await enforced(owner) == []
+    assert f'GRANT SELECT ON TABLE contests TO "{gateway}"' in said
+    assert await is_refused(each[Kind.LEADERBOARD], "SELECT password_hash FROM users")
+    assert await is_refused(each[Kind.LEADERBOARD], "CREATE TABLE mine (x INTEGER)")
+    assert await is_refused(each[Kind.GATEWAY], "INSERT INTO users SELECT * FROM users")
+    assert await is_refused(each[Kind.GATEWAY], "COPY (SELECT 1) TO PROGRAM 'true'")
+    await each[Kind.GATEWAY].fetch("SELECT source FROM submissions")
+    await each[Kind.LEADERBOARD].fetch("SELECT id, username FROM users")
+    await test_none_has_any_power(owner, each)
+
+
+async def test_what_others_were_granted_is_theirs(owner: PostgresDatabase, each: Each) -> None:
+    await owner.execute("CREATE ROLE of_backups LOGIN")
+    await owner.execute("GRANT SELECT ON users TO of_backups")
+    assert await enforced(owner) == []
+    assert await one(owner, "SELECT has_table_privilege('of_backups', 'users', 'SELECT')") is True
+    await forget(owner, "of_backups")
+
+
+async def test_a_table_of_a_later_migration_gets_what_is_decided_and_nothing_undecided(
+    owner: PostgresDatabase, each: Each
+) -> None:
+    await owner.execute("CREATE TABLE later (id SERIAL PRIMARY KEY, x INTEGER, secret TEXT)")
+    await owner.execute("ALTER TABLE users ADD COLUMN secret TEXT")
+    decided: dict[str, dict[Kind, Access]] = {
+        **TABLES,
+        "later": {Kind.CORE: {"SELECT": (), "INSERT": ()}, Kind.GATEWAY: {"SELECT": ("id", "x")}},
+    }
+    assert await enforced(owner) == ['GRANT USAGE ON SEQUENCE later_id_seq TO "codewarz_core"']
+    assert await is_refused(each[Kind.CORE], "SELECT x FROM later")
+    assert len(await alone(owner, lambda tx: enforce(tx, LOGINS, decided))) == 2
+    await each[Kind.CORE].execute("INSERT INTO later (x) VALUES (1)")
+    assert await one(each[Kind.GATEWAY], "SELECT x FROM later") == 1
+    assert await is_refused(each[Kind.GATEWAY], "SELECT secret FROM later")
+    assert await is_refused(each[Kind.GATEWAY], "SELECT secret FROM users")
+
+
+async def test_an_owner_who_is_no_superuser_will_do_when_it_may_make_roles(
+    owner: PostgresDatabase, postgres_engine: Postgres, wall: FixedWall
+) -> None:
+    await owner.execute("CREATE ROLE modest LOGIN CREATEROLE PASSWORD 'modest'")
+    await owner.execute("CREATE DATABASE modest OWNER modest")
+    logins = parse(" ".join(f"{kind}=modest_{kind}:password-of-{kind}" for kind in Kind))
+    url = re.sub("//[^@]*@", "//modest:modest@", postgres_engine.url_of("modest"))
+    async with AsyncioLoop() as aio, PostgresDatabase(url, aio) as database:
+        assert len(await migrate(database, MIGRATIONS, wall)) == len(MIGRATIONS)
+        assert "made the login modest_core" in await alone(database, partial(enforce, logins=logins))
+        # It may not see what passwords the server has.
+        assert await alone(database, partial(enforce, logins=logins)) == [
+            f"set the password of {login.name}" for login in logins
+        ]
+    async with AsyncioLoop() as aio:
+        url = re.sub("//[^@]*@", "//modest_leaderboard:password-of-leaderboard@", url)
+        async with PostgresDatabase(url, aio) as leaderboard:
+            await leaderboard.fetch("SELECT id, username FROM users")
+            assert await is_refused(leaderboard, "SELECT email FROM users")
+            assert await is_refused(leaderboard, "CREATE TABLE mine (x INTEGER)")
+    await owner.execute("DROP DATABASE modest WITH (FORCE)")
+    await forget(owner, *logins, "modest")
+
+
+# ---- refused ---------------------------------------------------------------------------------------------------------
+
+
+async def test_nobodys_login_is_taken_over(owner: PostgresDatabase) -> None:
+    await owner.execute("CREATE ROLE almighty LOGIN SUPERUSER")
+    await owner.execute("CREATE ROLE landlord LOGIN")
+    await owner.execute("CREATE TABLE land (x INTEGER)")
+    await owner.execute("ALTER TABLE land OWNER TO landlord")
+    for name, why in (("almighty", "a superuser"), ("codewarz", "a superuser"), ("landlord", "the owner of something")):
+        with pytest.raises(MigrationError, match=f"{name} is .*{why}"):
+            await alone(owner, lambda tx, name=name: enforce(tx, parse(f"core={name}:long-enough-password")))  # type: ignore[misc]
+    with pytest.raises(MigrationError, match="there is no login nobody_made_it"):
+        await alone(owner, lambda tx: enforce(tx, parse("core=nobody_made_it")))
+    assert await one(owner, "SELECT rolsuper FROM pg_roles WHERE rolname = 'almighty'") is True
+    await owner.execute("DROP TABLE land")
+    await forget(owner, "almighty", "landlord")
+
+
+async def test_a_login_that_somebody_else_made_keeps_its_password(owner: PostgresDatabase) -> None:
+    await owner.execute("CREATE ROLE made_elsewhere LOGIN PASSWORD 'as it was'")
+    kept = await one(owner, "SELECT rolpassword FROM pg_authid WHERE rolname = 'made_elsewhere'")
+    logins = parse("leaderboard=made_elsewhere")
+    said = await alone(owner, lambda tx: enforce(tx, logins))
+    assert "GRANT" in " ".join(said)
+    assert await one(owner, "SELECT rolpassword FROM pg_authid WHERE rolname = 'made_elsewhere'") == kept
+    await forget(owner, *logins)
+
+
+@pytest.mark.parametrize("kind", [Kind.GATEWAY, Kind.LEADERBOARD])
+async def test_who_only_reads_writes_nothing(each: Each, kind: Kind) -> None:
+    for table in TABLES:
+        for statement in (f"INSERT INTO {table} DEFAULT VALUES", f"DELETE FROM {table}", f"TRUNCATE {table}"):
+            assert await is_refused(each[kind], statement), statement
+    for statement in (
+        "UPDATE users SET role = 'admin'",
+        "SELECT id FROM users FOR UPDATE",
+        "CREATE TEMPORARY TABLE mine (x INTEGER)",
+        "SELECT lo_from_bytea(0, 'x')",
+        "SELECT lo_create(0)",
+        "SELECT lo_creat(0)",
+        "SELECT token_hash FROM refresh_tokens",
+        "SELECT package FROM problem_versions",
+        "SELECT * FROM audit_log",
+        "SELECT * FROM schema_migrations",
+    ):
+        assert await is_refused(each[kind], statement), statement
+
+
+async def test_a_leaderboard_sees_no_secret_and_no_program(each: Each) -> None:
+    for statement in (
+        "SELECT password_hash FROM users",
+        "SELECT email FROM users",
+        "SELECT * FROM users",
+        "SELECT token_hash FROM api_tokens",
+        "SELECT source FROM submissions",
+        "SELECT output FROM verdicts",
+        "SELECT id FROM sessions",
+        "SELECT body FROM outbox_messages",
+    ):
+        assert await is_refused(each[Kind.LEADERBOARD], statement), statement
+
+
+@pytest.mark.parametrize("kind", Kind)
+async def test_nobody_changes_the_schema_or_leaves_the_database(each: Each, kind: Kind) -> None:
+    for statement in (
+        "CREATE TABLE mine (x INTEGER)",
+        "CREATE SCHEMA mine",
+        "CREATE FUNCTION mine() RETURNS integer LANGUAGE sql AS 'SELECT 1'",
+        "ALTER TABLE users ADD COLUMN x INTEGER",
+        "DROP TABLE users",
+        "CREATE INDEX mine ON users (id)",
+        "CREATE TRIGGER mine AFTER INSERT ON users FOR EACH STATEMENT EXECUTE FUNCTION outbox_wakeup()",
+        "ALTER TABLE outbox_messages DISABLE TRIGGER outbox_wakeup",
+        "CREATE ROLE mine",
+        "CREATE DATABASE mine",
+        "SET ROLE codewarz",
+        "ALTER SYSTEM SET fsync = off",
+        "COPY (SELECT 1) TO PROGRAM 'true'",
+        "COPY users (id) FROM PROGRAM 'true'",
+        "COPY (SELECT 1) TO '/tmp/mine'",
+        "SELECT pg_read_file('postgresql.conf')",
+        "SELECT pg_ls_dir('.')",
+        "SELECT lo_import('/etc/passwd')",
+        "SELECT rolpassword FROM pg_authid",
+        "INSERT INTO schema_migrations VALUES (99, 'mine', '', 0)",
+        "UPDATE verdicts SET verdict = 'AC'",
+        "DELETE FROM audit_log",
+        "UPDATE users SET role = 'admin'",
+    ):
+        assert await is_refused(each[kind], statement), statement
+
+
+# ---- what must go on working -----------------------------------------------------------------------------------------
+
+
+async def test_core_is_woken_by_the_trigger_and_may_lock_and_keep_for_a_moment(each: Each) -> None:
+    core = each[Kind.CORE]
+    async with core.listen("outbox") as wakeups:
+        await core.execute(
+            "INSERT INTO outbox_messages VALUES ('a', 'verdict', 0, $1, '', '', 1, 1, 0, '', NULL, NULL, NULL)", b"{}"
+        )
+        with trio.fail_after(5):
+            await wakeups.wait()
+        await core.fetch("SELECT pg_notify('outbox', '')")
+        with trio.fail_after(5):
+            await wakeups.wait()
+    async with core.transaction() as tx:
+        await tx.fetch("SELECT pg_advisory_xact_lock(1, 2)")
+        await tx.execute("CREATE TEMPORARY TABLE moment (x INTEGER) ON COMMIT DROP")
+        await tx.execute("INSERT INTO moment VALUES (1)")
+
+
+async def test_whoever_may_not_migrate_sees_that_nothing_is_missing_or_says_who_may(
+    owner: PostgresDatabase, each: Each, wall: FixedWall
+) -> None:
+    core = each[Kind.CORE]
+    assert await migrate(core, MIGRATIONS, wall) == []
+    await owner.execute("DELETE FROM schema_migrations WHERE version > 3")
+    with pytest.raises(MigrationError, match=r"lacks migration 4 \(outbox_turn\) and 1 more, .* login codewarz_core"):
+        await migrate(core, MIGRATIONS, wall)
+    await owner.execute("DROP TABLE schema_migrations")
+    with pytest.raises(MigrationError, match="run `codewarz migrate` as the database's owner"):
+        await migrate(core, MIGRATIONS, wall)
+
+
+async def test_whoever_lacks_a_grant_is_told_how_to_come_by_it(owner: PostgresDatabase, each: Each) -> None:
+    await owner.execute("REVOKE SELECT ON users FROM codewarz_core")
+    with pytest.raises(Unavailable, match=r"run codewarz migrate as the owner \(permission denied for table users\)"):
+        await each[Kind.CORE].fetch("SELECT * FROM users")
