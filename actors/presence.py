@@ -13,7 +13,7 @@ import trio
 
 from actors.patience import again_and_again
 from contracts.errors import CodeWarzError, Unavailable
-from contracts.ports import Redis, WallClock
+from contracts.ports import Redis, RedisValue, WallClock
 from contracts.reading import Unreadable, reader
 from supervisor.context import Context
 from supervisor.status import TreeStatus
@@ -67,17 +67,23 @@ class Presence:
 
     async def _tell(self, ctx: Context[None]) -> None:
         while True:
-            node = self.look()
-            try:
-                await self.redis.call("HSET", KEY, node.name, msgspec.json.encode(node))
-            except Unavailable:
-                raise
-            except (
-                CodeWarzError
-            ) as error:  # a key of another kind: a process must not end because it cannot tell of itself
-                _log.error("presence_untold", error=error.detail)
+            await self._say(self.look())
             ctx.ready()
             await trio.sleep(EVERY_S)
+
+    async def _say(self, node: Node) -> None:
+        """Say it, if need be instead of what somebody else has put there. A process must not end because it cannot tell of itself."""
+        telling: list[RedisValue] = ["HSET", KEY, node.name, msgspec.json.encode(node)]
+        forgetting: list[RedisValue] = ["DEL", KEY]
+        for commands in ([telling], [forgetting, telling]):
+            try:
+                await self.redis.pipeline(commands)
+            except Unavailable:
+                raise
+            except CodeWarzError as error:
+                _log.error("presence_untold", error=error.detail)
+            else:
+                return
 
 
 def described(status: TreeStatus, *, now_ms: int, **identity: Any) -> Node:
@@ -102,7 +108,13 @@ def described(status: TreeStatus, *, now_ms: int, **identity: Any) -> Node:
 
 async def nodes(redis: Redis, now_ms: int) -> list[Node]:
     """Return every process that has told of itself within the last hour, by role and name. What is older is forgotten, what cannot be read left out."""
-    pairs = await redis.call("HGETALL", KEY)
+    try:
+        pairs = await redis.call("HGETALL", KEY)
+    except Unavailable:
+        raise
+    except CodeWarzError as error:  # a key of another kind, which the next process that tells of itself mends
+        _log.error("unreadable_nodes", error=error.detail)
+        return []
     found, old = list[Node](), list[bytes]()
     for key, value in zip(pairs[::2], pairs[1::2], strict=True):
         try:

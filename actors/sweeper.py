@@ -17,10 +17,10 @@ from functools import partial
 import structlog
 import trio
 
-from actors.boards import Boards, BoardView
+from actors.boards import Boards, BoardView, UnreadableBoard
 from actors.core.desk import Desk
 from actors.judge.intake import judge_error
-from actors.judge.lease import lease_key
+from actors.judge.lease import are_held
 from actors.outbox import SUBMISSION_QUEUE
 from actors.projector import Log
 from contracts.errors import CodeWarzError
@@ -165,7 +165,7 @@ class Sweeper:
         """Return those that a judge has."""
         if not rows:
             return []
-        leases = await self.redis.pipeline([["EXISTS", lease_key(row["id"], row["attempt"])] for row in rows])
+        leases = await are_held(self.redis, [(row["id"], row["attempt"]) for row in rows])
         return [row for row, is_leased in zip(rows, leases, strict=True) if is_leased]
 
     async def _find_lost(self, rows: list[Row]) -> int:
@@ -212,9 +212,14 @@ class Sweeper:
             "SELECT id FROM contests WHERE starts_at_ms <= $1 AND ends_at_ms >= $2", now_ms, now_ms - KEEP_KEYS_MS
         )
         differing: set[Difference] = set()
+        unreadable: set[str] = set()
         for row in rows:
-            differing |= await self._differences(row["id"])
-        rebuilt = sorted({contest_id for contest_id, *_ in differing & self._suspects})
+            try:
+                differing |= await self._differences(row["id"])
+            except UnreadableBoard as error:  # that is nobody's change on its way
+                _log.error("board_unreadable", contest=row["id"], error=error.detail)
+                unreadable.add(row["id"])
+        rebuilt = sorted({contest_id for contest_id, *_ in differing & self._suspects} | unreadable)
         for contest_id in rebuilt:
             _log.error("board_differs", contest=contest_id)
             self.meter.count("boards_repaired")

@@ -13,6 +13,7 @@ from typing import Annotated, Generic, TypeVar
 
 import msgspec
 
+from contracts.life import State
 from contracts.scoring import Rules
 from contracts.verdicts import TestResult, Verdict
 
@@ -423,10 +424,14 @@ class UpdateLeaderboard(Request[None], frozen=True, kw_only=True):
 
 
 class BuildBoard(Request[None], frozen=True, kw_only=True):
-    """Make a contest's boards from the verdict log unless they are there (``afresh``: even then). NotFound without such a contest."""
+    """Make a contest's boards from the verdict log unless they are there (``afresh``: even then). NotFound without such a contest.
+
+    With ``unreadable_epoch`` they are made anew if one of them is still of that epoch: somebody found in it what cannot be read.
+    """
 
     contest_id: str
     afresh: bool = False
+    unreadable_epoch: str = ""
 
 
 # ---- what travels through the broker ---------------------------------------------------------------------------------
@@ -455,7 +460,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     submission_id: Identifier
     attempt: Attempt
     seq: Many  # rises within an attempt's judging
-    state: str
+    state: State
     test: TestResult | None = None
     tests_total: Many = 0
     verdict: Verdict | None = None

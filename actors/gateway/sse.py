@@ -21,7 +21,7 @@ import msgspec
 import structlog
 import trio
 
-from actors.boards import BOARD_CHANNEL, BoardChanged, BoardPage, Boards, BoardView
+from actors.boards import BOARD_CHANNEL, BoardChanged, BoardPage, Boards, BoardView, UnreadableBoard
 from actors.gateway.frames import parse_event_id
 from actors.gateway.identity import ACCESS_TTL_S
 from actors.gateway.progress_events import encode_step
@@ -29,7 +29,7 @@ from actors.gateway.sources import BoardSource, EventBody, ReadSteps, Source, Su
 from actors.gateway.topics import TOO_SLOW, BoardTopic, Client, ReadRules, SubmissionClient
 from actors.patience import again_and_again
 from actors.progress import PROGRESS_PREFIX
-from contracts.errors import Busy, CodeWarzError, TooMany, Unavailable
+from contracts.errors import Busy, TooMany
 from contracts.messages import Progress
 from contracts.ports import Meter, Redis, Subscription, WallClock
 from contracts.reading import Unreadable, reader
@@ -195,15 +195,13 @@ class Hub:
                     behind[key] = topic.last
 
     async def _look(self, topic: BoardTopic) -> BoardPage | None:
-        """Return the top of a board. One whose keys somebody has spoiled is as good as none: whoever asks for it is told so, and the others watch on."""
+        """Return the top of a board. One whose keys somebody has spoiled is as good as none: whoever asks for it has it made again, and the others watch on."""
         try:
             return await self._boards.page(topic.contest_id, topic.view, limit=1)
-        except Unavailable:
-            raise
-        except (CodeWarzError, msgspec.MsgspecError, ValueError, RecursionError) as error:
+        except UnreadableBoard as error:
             if topic.contest_id not in self._told_of:
                 self._told_of.add(topic.contest_id)
-                _log.error("unreadable_board", contest=topic.contest_id, error=str(error))
+                _log.error("board_unreadable", contest=topic.contest_id, error=error.detail)
             return None
 
     # ---- streams -----------------------------------------------------------------------------------------------------
