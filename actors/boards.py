@@ -10,15 +10,18 @@ it and folds the log anew.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
+from typing import Annotated
 
 import msgspec
 import trio
 
 from contracts.errors import CodeWarzError, Unavailable
 from contracts.lua import lua
+from contracts.messages import Identifier, Many
 from contracts.ports import Redis, RedisReply, RedisValue, ScriptCall, WallClock
 from contracts.reading import Unreadable, reader
 from contracts.scoring import BoardRules, Cell, Entry, Total, latest, sort_key, standing
@@ -63,11 +66,11 @@ class BoardPage(msgspec.Struct, frozen=True):
 class BoardChanged(msgspec.Struct, frozen=True):
     """Published after a change: the row itself, so that nobody has to fetch it; without a row, read the board again."""
 
-    contest_id: str
+    contest_id: Identifier
     view: BoardView
-    epoch: str
-    version: int
-    total: int
+    epoch: Identifier
+    version: Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1)]
+    total: Many
     row: BoardRow | None = None
 
 
@@ -110,6 +113,7 @@ class Contest(msgspec.Struct, frozen=True):
         return self.rules if view is BoardView.PUBLIC else msgspec.structs.replace(self.rules, freeze_ms=None)
 
 
+_EPOCH = re.compile(rb"[0-9A-Za-z_-]{1,64}\Z")
 _read_row = reader(msgspec.json.Decoder(StoredRow))
 
 
@@ -138,6 +142,10 @@ class Boards:
             return None
         epoch, version, freeze, total, first, *pairs = reply
         with _readable(contest_id, epoch):
+            if (
+                _EPOCH.match(epoch) is None
+            ):  # it goes into events' identifiers, where a line break would begin another event
+                raise ValueError(f"{epoch[:50]!r} is no epoch")
             return BoardPage(
                 contest_id,
                 epoch.decode(),

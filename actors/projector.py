@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -175,7 +176,8 @@ class Projector:
             case ParticipantsChanged():
                 await self._participant(message.contest_id, message.user_id)
             case BoardInvalidated():
-                await self._build(message.contest_id)
+                if not await self._is_of_now(message.contest_id):
+                    await self._build(message.contest_id)
             case BuildBoard():
                 if message.afresh or not await self._has_board(message.contest_id, message.unreadable_epoch):
                     await self._build(message.contest_id)
@@ -192,6 +194,15 @@ class Projector:
             _log.error("board_unreadable", contest=contest_id, error=error.detail)
             return False
         return all(page is not None and page.epoch != unreadable_epoch for page in pages)
+
+    async def _is_of_now(self, contest_id: str) -> bool:
+        """Return whether the board was built for the contest as it is: built again for whoever says so, as often as they like, it would be the same."""
+        contest = await self.log.contest(contest_id)
+        if contest is None:
+            raise NotFound("no such contest")
+        with suppress(UnreadableBoard):
+            return await self.boards.contest_version(contest_id) == contest.version
+        return False
 
     async def _judged(self, judged: Judged) -> None:
         """Apply what a verdict changes, and tell whoever watches the submission."""

@@ -93,7 +93,7 @@ local function apply(meta_key, rank_key, rows_key, cells_key)
   local stored = redis.call('HMGET', meta_key, 'rules', 'start_ms', 'end_ms', 'freeze_ms', 'epoch', 'version')
   if not stored[1] or not stored[5] then return -1 end
   local time, version = redis.call('TIME'), tonumber(stored[6])
-  if not version or version < 1 or version > (tonumber(time[1]) + 86400) * 1000 then return -1 end
+  if not (version and version >= 1 and version <= (tonumber(time[1]) + 86400) * 1000) then return -1 end
   local meta = {rules = stored[1], start = tonumber(stored[2]), finish = tonumber(stored[3]), freeze = tonumber(stored[4])}
   local text = redis.call('HGET', rows_key, user)
   if not text and username == '' then return -2 end

@@ -17,10 +17,10 @@ end
 local time = redis.call('TIME')
 local now_ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local before = tonumber(redis.call('HGET', KEYS[1], 'version') or '0') or 0
-local version = now_ms
-if before >= now_ms and before <= now_ms + 86400000 then version = before + 1 end
+if not (before >= 0 and before <= now_ms + 86400000) then before = 0 end
+local version = math.max(before + 1, now_ms)
 local written = tonumber(writes) or 0
-if written < 0 or written > 2 ^ 52 then written = 0 end
+if not (written >= 0 and written <= 2 ^ 52) then written = 0 end
 redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[8])
 for i = 2, 4 do
   if redis.call('EXISTS', KEYS[i + 3]) == 1 then

@@ -5,7 +5,7 @@
 local meta = redis.call('HMGET', KEYS[1], 'epoch', 'version', 'freeze_ms')
 if not meta[1] then return nil end
 local version = tonumber(meta[2])
-if not version or version < 1 or version > (tonumber(redis.call('TIME')[1]) + 86400) * 1000 then return nil end
+if not (version and version >= 1 and version <= (tonumber(redis.call('TIME')[1]) + 86400) * 1000) then return nil end
 local first, limit = tonumber(ARGV[1]), tonumber(ARGV[2])
 local reply = {meta[1], meta[2], meta[3], redis.call('ZCARD', KEYS[2]), 0}
 if ARGV[3] ~= '' then

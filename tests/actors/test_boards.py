@@ -536,7 +536,7 @@ async def test_a_view_with_a_key_of_any_kind_can_be_read_or_is_unreadable_and_ca
     assert await store.differences(contest, BoardView.PUBLIC, NAMES, [entry]) == []
 
 
-@pytest.mark.parametrize("version", ["x", "", "-1", "1.5", str(2**53), str(2**63 - 1), "9" * 30, None])
+@pytest.mark.parametrize("version", ["x", "", "-1", "1.5", str(2**53), str(2**63 - 1), "9" * 30, "nan", "inf", None])
 async def test_a_version_that_is_none_of_ours_is_counted_on_by_nobody(
     redis: Redis, clock: Clock, version: str | None
 ) -> None:

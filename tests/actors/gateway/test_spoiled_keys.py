@@ -44,14 +44,14 @@ KEYS = [
     *BEGINNINGS,
 ]
 META: dict[str, list[str | None]] = {
-    "version": ["x", "", "-1", "1.5", "99999999999999999999", str(2**62)],
+    "version": ["x", "", "-1", "1.5", "99999999999999999999", str(2**62), "nan"],
     "epoch": [None],
     "contest_version": ["x", None, "9" * 5000],
     "freeze_ms": ["x", "9" * 5000],
     "start_ms": ["x", None],
     "end_ms": ["x", None],
     "rules": ["x", None],
-    "writes": ["x", None, str(2**63 - 1)],
+    "writes": ["x", None, "nan", str(2**63 - 1)],
     "written_us": ["x", None],
 }
 PATHS = [
