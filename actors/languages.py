@@ -12,7 +12,7 @@ import structlog
 
 from contracts.errors import CodeWarzError, Unavailable
 from contracts.messages import Offer
-from contracts.ports import Redis
+from contracts.ports import Redis, RedisValue
 from contracts.reading import Unreadable, reader
 
 _PREFIX = "judge:languages:"
@@ -24,13 +24,18 @@ _read = reader(msgspec.json.Decoder(list[Offer]))
 
 
 async def announce(redis: Redis, judge: str, offers: Sequence[Offer]) -> None:
-    """Say what ``judge`` can judge; call again every RENEW_S seconds."""
-    await redis.pipeline(
-        [
-            ["SET", _PREFIX + judge, msgspec.json.encode(offers), "EX", _TTL_S],
-            ["SADD", _PREFIX, judge],
-        ]
-    )
+    """Say what ``judge`` can judge; call again every RENEW_S seconds. A list of judges that somebody has spoiled is begun anew."""
+    told: list[list[RedisValue]] = [
+        ["SET", _PREFIX + judge, msgspec.json.encode(offers), "EX", _TTL_S],
+        ["SADD", _PREFIX, judge],
+    ]
+    try:
+        await redis.pipeline(told)
+    except Unavailable:
+        raise
+    except CodeWarzError as error:  # a key of another kind
+        _log.error("unreadable_languages", error=error.detail)
+        await redis.pipeline([["DEL", _PREFIX], *told])
 
 
 async def offered(redis: Redis) -> list[Offer]:

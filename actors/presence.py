@@ -17,7 +17,7 @@ import trio
 
 from actors.patience import again_and_again
 from contracts.errors import CodeWarzError, Unavailable
-from contracts.ports import Redis, WallClock
+from contracts.ports import Redis, RedisValue, WallClock
 from contracts.reading import Unreadable, reader
 from supervisor.context import Context
 from supervisor.status import TreeStatus
@@ -74,17 +74,24 @@ class Presence:
 
     async def _tell(self, ctx: Context[None]) -> None:
         while True:
-            node = self.look()
-            try:
-                await self.redis.call("HSET", _key_of(node), node.name, msgspec.json.encode(node))
-            except Unavailable:
-                raise
-            except (
-                CodeWarzError
-            ) as error:  # a key of another kind: a process must not end because it cannot tell of itself
-                _log.error("presence_untold", error=error.detail)
+            await self._say(self.look())
             ctx.ready()
             await trio.sleep(EVERY_S)
+
+    async def _say(self, node: Node) -> None:
+        """Say it, if need be instead of what somebody else has put there. A process must not end because it cannot tell of itself."""
+        place = _key_of(node)
+        telling: list[RedisValue] = ["HSET", place, node.name, msgspec.json.encode(node)]
+        forgetting: list[RedisValue] = ["DEL", place]
+        for commands in ([telling], [forgetting, telling]):
+            try:
+                await self.redis.pipeline(commands)
+            except Unavailable:
+                raise
+            except CodeWarzError as error:
+                _log.error("presence_untold", error=error.detail)
+            else:
+                return
 
 
 def _key_of(node: Node) -> str:
@@ -119,7 +126,7 @@ async def nodes(redis: Redis, now_ms: int) -> list[Node]:
             pairs, old = await redis.call("HGETALL", place), list[bytes]()
         except Unavailable:
             raise
-        except CodeWarzError as error:  # a key of another kind
+        except CodeWarzError as error:  # a key of another kind, which the next process that tells of itself mends
             _log.error("unreadable_nodes", key=place, error=error.detail)
             continue
         for key, value in zip(pairs[::2], pairs[1::2], strict=True):

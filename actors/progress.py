@@ -31,7 +31,7 @@ async def so_far(redis: Redis, submission_id: str) -> list[Progress]:
     """Return the steps of the current judging, oldest first; without what cannot be read: it is shown while it lasts, and the verdict comes all the same."""
     steps: list[Progress] = []
     try:
-        for kept in await redis.call("LRANGE", channel(submission_id), 0, -1):
+        for kept in await redis.call("LRANGE", channel(submission_id), -_MOST, -1):
             try:
                 steps.append(_read(kept))
             except Unreadable as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ import structlog
 import trio
 
 from actors import progress
-from actors.boards import Boards, BoardView, Contest, UnknownParticipantError
+from actors.boards import Boards, BoardView, Contest, UnknownParticipantError, UnreadableBoard
 from actors.outbox import QUEUES, VERDICT_QUEUE
 from actors.patience import again_and_again
 from actors.service import MailboxService
@@ -126,7 +127,7 @@ class Projector:
     async def _apply_together(self, batch: list[Delivery[Any]]) -> list[Delivery[Any]]:
         """Apply the verdicts of a batch at once, and return the rest in its order: other messages, and what needs a board or a row that is not there.
 
-        Those are repaired one after the other, or each of the batch would build the same board.
+        Those are repaired one after the other, or each of the batch would build the same board. So is one that somebody has spoiled.
         """
         verdicts: dict[int, Judged] = {}
         for number, delivery in enumerate(batch):
@@ -177,18 +178,33 @@ class Projector:
             case ParticipantsChanged():
                 await self._participant(message.contest_id, message.user_id)
             case BoardInvalidated():
-                await self._build(message.contest_id)
+                if not await self._is_of_now(message.contest_id):
+                    await self._build(message.contest_id)
             case BuildBoard():
-                if message.afresh or not await self._has_board(message.contest_id):
+                if message.afresh or not await self._has_board(message.contest_id, message.unreadable_epoch):
                     await self._build(message.contest_id)
             case _:
                 raise NotFound(f"the leaderboard has no answer to {type(message).__name__}")
 
-    async def _has_board(self, contest_id: str) -> bool:
+    async def _has_board(self, contest_id: str, unreadable_epoch: str) -> bool:
+        """Return whether both views are there and not of the epoch that somebody could not read. Only their tops are looked at: many may ask at once."""
         try:
-            return await self.boards.contest_version(contest_id) is not None
-        except ValueError:  # somebody wrote something else there: none, and a new one takes its place
+            if await self.boards.contest_version(contest_id) is None:
+                return False
+            pages = [await self.boards.page(contest_id, view, limit=1) for view in BoardView]
+        except UnreadableBoard as error:
+            _log.error("board_unreadable", contest=contest_id, error=error.detail)
             return False
+        return all(page is not None and page.epoch != unreadable_epoch for page in pages)
+
+    async def _is_of_now(self, contest_id: str) -> bool:
+        """Return whether the board was built for the contest as it is: built again for whoever says so, as often as they like, it would be the same."""
+        contest = await self.log.contest(contest_id)
+        if contest is None:
+            raise NotFound("no such contest")
+        with suppress(UnreadableBoard):
+            return await self.boards.contest_version(contest_id) == contest.version
+        return False
 
     async def _judged(self, judged: Judged) -> None:
         """Apply what a verdict changes, and tell whoever watches the submission."""
@@ -208,35 +224,52 @@ class Projector:
                 await self._build(change.contest_id)
         except UnknownParticipantError:
             await self._participant(change.contest_id, change.user_id)
+        except UnreadableBoard as error:
+            await self._build_anew(change.contest_id, error)
         self.meter.observe("projection_seconds", trio.current_time() - started)
 
     async def _participant(self, contest_id: str, user_id: str) -> None:
         """Make the board agree with the database about one contestant: on it with all they did, or not on it."""
         names = await self.log.names(contest_id, user_id)
-        if user_id not in names:
-            await self.boards.remove(contest_id, user_id, await self.log.problems(contest_id))
-            return
-        entries = await self.log.entries(contest_id, user_id)
-        if not await self.boards.apply(contest_id, user_id, entries, username=names[user_id]):
-            await self._build(contest_id)
+        try:
+            if user_id not in names:
+                await self.boards.remove(contest_id, user_id, await self.log.problems(contest_id))
+                return
+            entries = await self.log.entries(contest_id, user_id)
+            if not await self.boards.apply(contest_id, user_id, entries, username=names[user_id]):
+                await self._build(contest_id)
+        except UnreadableBoard as error:
+            await self._build_anew(contest_id, error)
+
+    async def _build_anew(self, contest_id: str, error: UnreadableBoard) -> None:
+        _log.error("board_unreadable", contest=contest_id, error=error.detail)
+        await self._build(contest_id)
 
     async def _build(self, contest_id: str) -> None:
         """Fold both views from the log; again when somebody wrote to one meanwhile."""
         for view in BoardView:
             for _ in range(LOAD_TRIES):
-                epoch = make_id(self.clock.now_ms(), self.rng)
-                state = await self.boards.state(contest_id, view, epoch)
-                contest = await self.log.contest(contest_id)
-                if contest is None:
-                    raise NotFound("no such contest")
-                names, entries = await self.log.names(contest_id), await self.log.entries(contest_id)
-                # buggify at projector.folded
-                if await self.boards.load(contest, view, names, entries, state=state, epoch=epoch):
-                    break
+                try:
+                    if await self._fold(contest_id, view):
+                        break
+                except UnreadableBoard as error:
+                    _log.error("board_dropped", contest=contest_id, view=view, error=error.detail)
+                    await self.boards.drop(contest_id, view)
             else:
                 raise Unavailable("the board changes faster than it can be rebuilt: try again", retry_after_s=1)
         _log.info("board_built", contest=contest_id)
         self.meter.count("boards_built")
+
+    async def _fold(self, contest_id: str, view: BoardView) -> bool:
+        """Put the fold of the log in a view's place; False when somebody wrote to it meanwhile."""
+        epoch = make_id(self.clock.now_ms(), self.rng)
+        state = await self.boards.state(contest_id, view, epoch)
+        contest = await self.log.contest(contest_id)
+        if contest is None:
+            raise NotFound("no such contest")
+        names, entries = await self.log.names(contest_id), await self.log.entries(contest_id)
+        # buggify at projector.folded
+        return await self.boards.load(contest, view, names, entries, state=state, epoch=epoch)
 
 
 @dataclass(frozen=True)

@@ -10,17 +10,17 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import structlog
 import trio
 
-from actors.boards import Boards, BoardView
+from actors.boards import Boards, BoardView, UnreadableBoard
 from actors.core.desk import Desk
 from actors.judge.intake import judge_error
-from actors.judge.lease import lease_key
+from actors.judge.lease import are_held
 from actors.outbox import SUBMISSION_QUEUE
 from actors.projector import Log
 from contracts.errors import CodeWarzError
@@ -72,6 +72,8 @@ class Sweeper:
             await self._attempt("submissions", self._sweep_waiting)
             if period % BOARDS_EVERY == BOARDS_EVERY - 1:
                 await self._attempt("boards", self.sweep_boards)
+            elif self._suspects:
+                await self._attempt("boards", self.look_again)
             if period % CLEAN_EVERY == 0:
                 await self._attempt("clean", self.clean)
             period += 1
@@ -165,7 +167,7 @@ class Sweeper:
         """Return those that a judge has."""
         if not rows:
             return []
-        leases = await self.redis.pipeline([["EXISTS", lease_key(row["id"], row["attempt"])] for row in rows])
+        leases = await are_held(self.redis, [(row["id"], row["attempt"]) for row in rows])
         return [row for row, is_leased in zip(rows, leases, strict=True) if is_leased]
 
     async def _find_lost(self, rows: list[Row]) -> int:
@@ -211,15 +213,29 @@ class Sweeper:
         rows = await self.database.fetch(
             "SELECT id FROM contests WHERE starts_at_ms <= $1 AND ends_at_ms >= $2", now_ms, now_ms - KEEP_KEYS_MS
         )
+        return await self._sweep_boards([row["id"] for row in rows], is_last_look=False)
+
+    async def look_again(self) -> list[str]:
+        """Look once more at the boards that differed in the last sweep: what still does is wrong for a period, and not for another round."""
+        return await self._sweep_boards(sorted({contest_id for contest_id, *_ in self._suspects}), is_last_look=True)
+
+    async def _sweep_boards(self, contests: Sequence[str], *, is_last_look: bool) -> list[str]:
         differing: set[Difference] = set()
-        for row in rows:
-            differing |= await self._differences(row["id"])
-        rebuilt = sorted({contest_id for contest_id, *_ in differing & self._suspects})
+        unreadable: set[str] = set()
+        for contest_id in contests:
+            try:
+                differing |= await self._differences(contest_id)
+            except UnreadableBoard as error:  # that is nobody's change on its way
+                _log.error("board_unreadable", contest=contest_id, error=error.detail)
+                unreadable.add(contest_id)
+        rebuilt = sorted({contest_id for contest_id, *_ in differing & self._suspects} | unreadable)
         for contest_id in rebuilt:
             _log.error("board_differs", contest=contest_id)
             self.meter.count("boards_repaired")
             await self.rpc.call("leaderboard", BuildBoard(contest_id=contest_id, afresh=True), timeout=CORE_TIMEOUT_S)
-        self._suspects = frozenset(each for each in differing if each[0] not in rebuilt)
+        # Somebody is always under way in a busy contest: it is not read in every period for that.
+        suspects = () if is_last_look else (each for each in differing if each[0] not in rebuilt)
+        self._suspects = frozenset(suspects)
         return rebuilt
 
     async def _differences(self, contest_id: str) -> set[Difference]:

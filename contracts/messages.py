@@ -13,16 +13,18 @@ from typing import Annotated, Generic, TypeVar
 
 import msgspec
 
+from contracts.life import State
 from contracts.scoring import Rules
 from contracts.verdicts import TestResult, Verdict
 
 R_co = TypeVar("R_co", covariant=True)
 
-# What the messages that come over the broker and over Redis may carry: whoever may write there is not always one of us, and what nobody makes, nobody has to
-# be able to keep or to pass on. Decoding looks at them, making a message does not.
+# What the messages may carry that come over the broker, over Redis and from judges: whoever may write there is not always one of us, and what nobody makes,
+# nobody has to be able to keep or to pass on. Decoding looks at them, making a message does not.
 Identifier = Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Za-z_-]{1,64}\Z")]
 Attempt = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 Many = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+Output = Annotated[str, msgspec.Meta(max_length=1 << 24)]  # a run keeps 128 KiB of each sample
 Instant = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]  # Unix milliseconds, exact in a double
 
 
@@ -239,8 +241,8 @@ class ProblemBlob(msgspec.Struct, frozen=True, kw_only=True):
 class GetProblem(Request[ProblemBlob], frozen=True, kw_only=True):
     """Fetch a problem by version; versions never change, so a judge caches them for ever."""
 
-    problem_id: str
-    version: int
+    problem_id: Identifier
+    version: Many
 
 
 # ---- submissions -----------------------------------------------------------------------------------------------------
@@ -294,8 +296,8 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
 class GetWork(Request[Work | None], frozen=True, kw_only=True):
     """Fetch what is to be judged; None when this attempt is judged already or no longer the current one (drop the message)."""
 
-    submission_id: str
-    attempt: int
+    submission_id: Identifier
+    attempt: Attempt
 
 
 class ScoreChanged(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -328,16 +330,16 @@ class PersistVerdict(Request[Judged | None], frozen=True, kw_only=True):
     same request again (its answer was lost) replies the event again. Nobody is above this, also not who writes a judge error as the last resort.
     """
 
-    submission_id: str
-    attempt: int
-    fencing: int
+    submission_id: Identifier
+    attempt: Attempt
+    fencing: Many
     verdict: Verdict
-    score: int = 0
-    tests: tuple[TestResult, ...] = ()
-    compile_output: str = ""
-    output: str = ""  # of a run
-    judge: str = ""
-    judge_error: str = ""  # for staff: why it is JE
+    score: Many = 0
+    tests: Annotated[tuple[TestResult, ...], msgspec.Meta(max_length=10_000)] = ()  # a package has as many files
+    compile_output: Output = ""
+    output: Output = ""  # of a run
+    judge: Annotated[str, msgspec.Meta(max_length=1000)] = ""
+    judge_error: Output = ""  # for staff: why it is JE
 
 
 class Rejudged(msgspec.Struct, frozen=True, kw_only=True):
@@ -423,10 +425,14 @@ class UpdateLeaderboard(Request[None], frozen=True, kw_only=True):
 
 
 class BuildBoard(Request[None], frozen=True, kw_only=True):
-    """Make a contest's boards from the verdict log unless they are there (``afresh``: even then). NotFound without such a contest."""
+    """Make a contest's boards from the verdict log unless they are there (``afresh``: even then). NotFound without such a contest.
+
+    With ``unreadable_epoch`` they are made anew if one of them is still of that epoch: somebody found in it what cannot be read.
+    """
 
     contest_id: str
     afresh: bool = False
+    unreadable_epoch: str = ""
 
 
 # ---- what travels through the broker ---------------------------------------------------------------------------------
@@ -455,7 +461,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     submission_id: Identifier
     attempt: Attempt
     seq: Many  # rises within an attempt's judging
-    state: str
+    state: State
     test: TestResult | None = None
     tests_total: Many = 0
     verdict: Verdict | None = None

@@ -48,6 +48,9 @@ Measured = Annotated[
 ]  # what can be passed on: more than that was never measured
 
 
+Said = Annotated[str, msgspec.Meta(max_length=1 << 16)]  # a validator says 2000 characters at most
+
+
 class TestResult(msgspec.Struct, frozen=True):
     """One test's result. Times in milliseconds, memory in KiB; ``message`` never carries hidden test data."""
 
@@ -58,8 +61,8 @@ class TestResult(msgspec.Struct, frozen=True):
     cpu_ms: Measured
     wall_ms: Measured
     memory_kb: Measured
-    name: str = ""
-    message: str = ""
+    name: Said = ""
+    message: Said = ""
 
 
 def overall(verdicts: list[Verdict]) -> Verdict:

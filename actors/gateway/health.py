@@ -7,17 +7,20 @@ from dataclasses import dataclass
 from functools import partial
 
 import msgspec
+import structlog
 import trio
 from quart import Blueprint, Response, g, request
 
 from actors.gateway.addresses import is_direct_and_local
 from actors.outbox import QUEUES, SUBMISSION_QUEUE
-from contracts.errors import CodeWarzError, Forbidden, NotFound
+from contracts.errors import CodeWarzError, Forbidden, NotFound, Unavailable
 from contracts.ports import Broker, Database, Redis, WallClock
 
 PROBE_TIMEOUT_S = 2.0
 BREAKERS_KEY = "circuit-breakers"
 AWAY = "away"
+
+_log = structlog.get_logger("gateway")
 
 
 class Live(msgspec.Struct, frozen=True):
@@ -116,7 +119,13 @@ def _add_outbox(blueprint: Blueprint, database: Database, clock: WallClock) -> N
 def _add_breakers(blueprint: Blueprint, redis: Redis) -> None:
     @blueprint.get("/health/circuit-breakers")
     async def breakers() -> Response:
-        pairs = await redis.call("HGETALL", BREAKERS_KEY)
+        try:
+            pairs = await redis.call("HGETALL", BREAKERS_KEY)
+        except Unavailable:
+            raise
+        except CodeWarzError as error:  # a key of another kind
+            _log.error("unreadable_breakers", error=error.detail)
+            pairs = []
         named = zip(pairs[::2], pairs[1::2], strict=True)
         return _json(
             Breakers(

@@ -3,8 +3,8 @@
 Rule 1: only our own signature or a stored hash makes somebody somebody. No header of the client's says who they are.
 Rule 2: an access token that is forged, malformed or signed otherwise is no token at all; one that is merely expired tells whose session wants a refresh.
 Rule 3: a token's role counts downwards only: whoever claims to be staff is looked up at each request.
-Rule 4: signing out counts at once: the session's identifier is in Redis until its last access token has expired; where Redis is away the database is asked,
-        and a Redis that has lost its data is taught again.
+Rule 4: signing out counts at once: the session's identifier is in Redis until its last access token has expired, under a key of whatever kind; where Redis is
+        away or refuses to say, the database is asked, and a Redis that has lost its data, or our word that it has all, is taught again.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from typing import Any
 
 import jwt
 import msgspec
+import structlog
 from quart import Response
 
-from contracts.errors import Unauthenticated, Unavailable
+from contracts.errors import CodeWarzError, Unauthenticated, Unavailable
 from contracts.messages import Role, User
 from contracts.ports import Database, Redis, WallClock
 
@@ -29,11 +30,14 @@ REFRESH_PATH = "/api/v1/auth"
 ACCESS_TTL_S = 600
 REFRESH_TTL_S = 30 * 24 * 3600
 API_TOKEN_PREFIX = "cw_"  # noqa: S105 the mark by which a leaked token is recognised, not a secret
-REVOCATIONS_KEY = "session:revocations"  # there, as long as Redis knows of every revocation
+REVOCATIONS_KEY = "session:revocations"  # our word is there, as long as Redis knows of every revocation
+_KNOWS_ALL = b"1"
 _BATCH = 500
 _REVOKED_FOR_S = ACCESS_TTL_S + 60
 _ALGORITHM = "HS256"
 _TOKEN_MAX = 2048  # characters; ours have some 300
+
+_log = structlog.get_logger("gateway")
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -203,13 +207,17 @@ class Doorkeeper:
 
     async def _is_revoked(self, session_id: str) -> bool:
         try:
-            is_revoked, knows_all = await self._redis.pipeline(
-                [["EXISTS", revoked_key(session_id)], ["EXISTS", REVOCATIONS_KEY]]
+            # MGET, because it has no word for a key of another kind: only our own word says that all revocations are there.
+            is_revoked, [word] = await self._redis.pipeline(
+                [["EXISTS", revoked_key(session_id)], ["MGET", REVOCATIONS_KEY]]
             )
+            knows_all = word == _KNOWS_ALL
             if not knows_all:
                 await self._tell_redis()
-        except Unavailable:
-            knows_all = is_revoked = 0
+        except CodeWarzError as error:
+            if not isinstance(error, Unavailable):
+                _log.error("revocations_unreadable", error=error.detail)
+            is_revoked, knows_all = 0, False
         if is_revoked or knows_all:
             return bool(is_revoked)
         row = await self._database.fetch_one("SELECT revoked_at_ms FROM sessions WHERE id = $1", session_id)
@@ -218,7 +226,7 @@ class Doorkeeper:
     async def _tell_redis(self) -> None:
         """Redis is new, or has lost everything: teach it again which sessions were closed while their access tokens still live."""
         await revoke_access_of_closed(self._database, self._redis, self._clock)
-        await self._redis.call("SET", REVOCATIONS_KEY, "1")
+        await self._redis.call("SET", REVOCATIONS_KEY, _KNOWS_ALL)
 
     async def _token_owner(self, authorization: str) -> Caller:
         scheme, _, token = authorization.partition(" ")

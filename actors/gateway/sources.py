@@ -13,7 +13,7 @@ from quart.wrappers.response import ResponseBody
 
 from actors.boards import Boards
 from actors.gateway.frames import Steps, encode_reset
-from actors.gateway.topics import BoardTopic, Client, ReadRules, SubmissionClient
+from actors.gateway.topics import DOUBT_S, BoardTopic, Client, ReadRules, SubmissionClient
 from contracts.errors import CodeWarzError
 
 C = TypeVar("C", bound=Client)
@@ -43,6 +43,10 @@ class Source(Generic[C]):
         """Return the heartbeat, or more when waiting in vain was a mistake."""
         return HEARTBEAT
 
+    async def look(self) -> bytes:
+        """Return what came of it, after the client heard what only the database can confirm; nothing when it is not so."""
+        return b""
+
     def stop(self) -> None:
         """Stop watching."""
         raise NotImplementedError
@@ -57,6 +61,7 @@ class BoardSource(Source[Client]):
         self._topic = topic
         self._rules = rules
         self._last_event = last_event
+        self._ahead_since: float | None = None  # when the client was found to have more than the board
 
     async def begin(self) -> bytes:
         """Replay what the client missed, or send a snapshot."""
@@ -85,6 +90,18 @@ class BoardSource(Source[Client]):
         frame = await self._topic.snapshot(self._boards, self._rules)
         self._drop(frame.seq)
         return frame.data
+
+    async def idle(self) -> bytes:
+        """Return the heartbeat, or a picture for whoever has had an event that the board has not, for longer than a loss of Redis can explain."""
+        if self._topic.epoch is None or self.client.seen <= self._topic.last:
+            self._ahead_since = None
+            return HEARTBEAT
+        if self._ahead_since is None:
+            self._ahead_since = trio.current_time()
+        if trio.current_time() - self._ahead_since < DOUBT_S:
+            return HEARTBEAT
+        self._ahead_since, self.client.seen = None, -1
+        return encode_reset("an event was heard that never was") + await self.picture()
 
     def _drop(self, seq: int) -> None:
         """Forget what waits for the client up to ``seq``: it has that."""
@@ -126,10 +143,22 @@ class SubmissionSource(Source[SubmissionClient]):
 
     async def idle(self) -> bytes:
         """Look whether the verdict is there without anybody having told us: its message may have been lost."""
-        steps = await self._read()
-        if steps.is_judged and steps.attempt >= self.client.attempt:
+        steps, client = await self._read(), self.client
+        if steps.is_judged:
             return encode_reset("the verdict was missed") + await self.picture()
+        if steps.attempt != client.attempt or 0 < steps.seq < client.seen:
+            return encode_reset("an event was heard that never was") + await self.picture()
         return HEARTBEAT
+
+    async def look(self) -> bytes:
+        """Return the verdict if there is one."""
+        steps, client = await self._read(), self.client
+        if not steps.is_judged:
+            return b""
+        if steps.attempt != client.attempt:
+            return encode_reset("the judging started over") + await self.picture()
+        client.end()
+        return steps.frames[-1].data
 
     def stop(self) -> None:
         """Stop watching."""
@@ -193,6 +222,11 @@ class EventBody(ResponseBody, Generic[C]):
                 chunk = b"".join(frame.data for frame in client.queue)
                 client.queue.clear()
                 return chunk
+            if client.is_to_look:
+                client.is_to_look = False
+                if chunk := await self._source.look():
+                    return chunk
+                continue
             left_s = self._ends_at - trio.current_time()
             if client.is_ended or left_s <= 0:
                 raise StopAsyncIteration

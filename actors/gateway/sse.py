@@ -6,7 +6,9 @@ Rule 2: subscribe first, then read the snapshot, then drop what the snapshot had
 Rule 3: board events are passed on in the order of their versions. Publishing is not atomic with the change, so a version may come early (it waits a
         moment for the one before) or never (then everybody on that board is reset).
 Rule 4: whenever events may have been missed (the hub's actor started, or its subscription was renewed) everybody is reset.
-Rule 5: a stream ends after a while, and when the gateway drains; browsers come back by themselves. What everybody may see lasts ``MAX_AGE_S``; what took
+Rule 5: whoever may publish to Redis may say anything. What is heard is shown at once and held against Redis (a board) or the database (which attempt, which
+        verdict): what never was is gone after ``topics.DOUBT_S``, and no number that was made up keeps what is true from being shown for longer.
+Rule 6: a stream ends after a while, and when the gateway drains; browsers come back by themselves. What everybody may see lasts ``MAX_AGE_S``; what took
         credentials to see lasts as long as an access token, so that nobody watches on for long after they lost the right to.
 """
 
@@ -21,15 +23,15 @@ import msgspec
 import structlog
 import trio
 
-from actors.boards import BOARD_CHANNEL, BoardChanged, BoardPage, Boards, BoardView
+from actors.boards import BOARD_CHANNEL, BoardChanged, BoardPage, Boards, BoardView, UnreadableBoard
 from actors.gateway.frames import parse_event_id
 from actors.gateway.identity import ACCESS_TTL_S
 from actors.gateway.progress_events import encode_step
 from actors.gateway.sources import BoardSource, EventBody, ReadSteps, Source, SubmissionSource
-from actors.gateway.topics import TOO_SLOW, BoardTopic, Client, ReadRules, SubmissionClient
+from actors.gateway.topics import DOUBT_S, TOO_SLOW, BoardTopic, Client, ReadRules, SubmissionClient
 from actors.patience import again_and_again
 from actors.progress import PROGRESS_PREFIX
-from contracts.errors import Busy, CodeWarzError, TooMany, Unavailable
+from contracts.errors import Busy, TooMany
 from contracts.messages import Progress
 from contracts.ports import Meter, Redis, Subscription, WallClock
 from contracts.reading import Unreadable, reader
@@ -42,6 +44,7 @@ CREDENTIALS_AGE_S = ACCESS_TTL_S
 RETRY_MS = (1000, 4000)
 TICK_S = 0.5
 CHECK_S = 5.0  # how often watched boards are compared with the truth, in case the last message was lost
+PAYLOAD_MAX = 256 * 1024  # bytes of one message: a row with a hundred cells has some ten thousand
 LIVE_TIMEOUT_S = 5.0
 
 _log = structlog.get_logger("gateway")
@@ -124,6 +127,8 @@ class Hub:
             ("board", self._hear_of_board) if channel == BOARD_CHANNEL else ("submission", self._hear_of_step)
         )
         try:
+            if len(payload) > PAYLOAD_MAX:
+                raise Unreadable(f"{len(payload)} bytes in one message")
             take(channel, payload)
         except (Unreadable, OverflowError) as error:  # the latter of points that are no number a float can be
             self._meter.count("sse_unreadable", stream=stream)
@@ -178,15 +183,22 @@ class Hub:
     async def _check_boards(self) -> None:
         """Compare watched boards with Redis: when the newest message was lost, no later one would show it.
 
-        A topic that has lost track, and of whose clients nobody asks for a snapshot, is behind as well: nothing else would bring it back.
+        A topic that has lost track, and of whose clients nobody asks for a snapshot, is behind as well: nothing else would bring it back. One that is ahead has
+        heard what never was, unless Redis has lost it: so it is given time.
         """
         behind: dict[tuple[str, BoardView], int] = {}
+        ahead: dict[tuple[str, BoardView], float] = {}
         while True:
             await trio.sleep(CHECK_S)
             for key, topic in tuple(self._topics.items()):
                 if not topic.clients:
                     continue
                 page = await self._look(topic)
+                if page is None or page.version >= topic.last:
+                    ahead.pop(key, None)
+                elif trio.current_time() - ahead.setdefault(key, trio.current_time()) >= DOUBT_S:
+                    ahead.pop(key)
+                    topic.lose_track("an event was heard that never was")
                 if page is None or page.version <= topic.last:
                     behind.pop(key, None)
                 elif behind.get(key) == topic.last:
@@ -195,15 +207,13 @@ class Hub:
                     behind[key] = topic.last
 
     async def _look(self, topic: BoardTopic) -> BoardPage | None:
-        """Return the top of a board. One whose keys somebody has spoiled is as good as none: whoever asks for it is told so, and the others watch on."""
+        """Return the top of a board. One whose keys somebody has spoiled is as good as none: whoever asks for it has it made again, and the others watch on."""
         try:
             return await self._boards.page(topic.contest_id, topic.view, limit=1)
-        except Unavailable:
-            raise
-        except (CodeWarzError, msgspec.MsgspecError, ValueError, RecursionError) as error:
+        except UnreadableBoard as error:
             if topic.contest_id not in self._told_of:
                 self._told_of.add(topic.contest_id)
-                _log.error("unreadable_board", contest=topic.contest_id, error=str(error))
+                _log.error("board_unreadable", contest=topic.contest_id, error=error.detail)
             return None
 
     # ---- streams -----------------------------------------------------------------------------------------------------

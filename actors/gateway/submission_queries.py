@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Annotated
 
 import msgspec
+import structlog
 
-from actors.boards import BoardPage, Boards, BoardView
+from actors.boards import BoardPage, Boards, BoardView, UnreadableBoard
 from actors.gateway.cursors import decode_cursor, encode_cursor
 from actors.gateway.frames import Steps
 from actors.gateway.identity import Caller
@@ -32,6 +35,7 @@ from contracts.verdicts import TestResult, Verdict
 NO_SUBMISSION = "There is no such submission."
 BUILD_TIMEOUT_S = 10.0
 
+_log = structlog.get_logger("gateway")
 _decode_tests = msgspec.json.Decoder(list[TestResult]).decode
 
 
@@ -214,25 +218,32 @@ async def board_page(
     rpc: Rpc, boards: Boards, contest_id: str, view: BoardView, *, offset: int, limit: int
 ) -> BoardPage:
     """Return rows of a board, which is built first where it is missing."""
-    page = await boards.page(contest_id, view, offset=offset, limit=limit)
-    if page is None:
-        await rpc.call("leaderboard", BuildBoard(contest_id=contest_id), timeout=BUILD_TIMEOUT_S)
-        page = await boards.page(contest_id, view, offset=offset, limit=limit)
-    if page is None:
-        raise Busy("The board is being built; come again in a moment.", retry_after_s=1)
-    return page
+    return await _built(rpc, contest_id, lambda: boards.page(contest_id, view, offset=offset, limit=limit))
 
 
 async def board_neighbours(
     rpc: Rpc, boards: Boards, contest_id: str, view: BoardView, user_id: str, *, around: int
 ) -> BoardPage:
     """Return a contestant's row among its neighbours; NotFound when they do not take part."""
-    page = await boards.neighbours(contest_id, view, user_id, around=around)
-    if page is None:
-        await rpc.call("leaderboard", BuildBoard(contest_id=contest_id), timeout=BUILD_TIMEOUT_S)
-        page = await boards.neighbours(contest_id, view, user_id, around=around)
-    if page is None:
-        raise Busy("The board is being built; come again in a moment.", retry_after_s=1)
+    page = await _built(rpc, contest_id, lambda: boards.neighbours(contest_id, view, user_id, around=around))
     if not page.rows:
         raise NotFound("They do not take part in this contest.")
+    return page
+
+
+async def _built(rpc: Rpc, contest_id: str, read: Callable[[], Awaitable[BoardPage | None]]) -> BoardPage:
+    """Read a board; when it is not there, or somebody has spoiled it, have it built and read it again."""
+    epoch = ""
+    try:
+        page = await read()
+    except UnreadableBoard as error:
+        _log.error("board_unreadable", contest=contest_id, error=error.detail)
+        page, epoch = None, error.epoch
+    if page is not None:
+        return page
+    await rpc.call("leaderboard", BuildBoard(contest_id=contest_id, unreadable_epoch=epoch), timeout=BUILD_TIMEOUT_S)
+    with suppress(UnreadableBoard):  # spoiled once more
+        page = await read()
+    if page is None:
+        raise Busy("The board is being built; come again in a moment.", retry_after_s=1)
     return page

@@ -18,6 +18,7 @@ QUEUE_MAX = 64  # events that wait for one client
 RING_MAX = 512  # events of one board that are kept for replay
 HELD_MAX = 64  # board events that came early
 PATIENCE_S = 1.0  # how long an early event waits for the one before it
+DOUBT_S = 60.0  # how long we believe what was heard against what Redis says: it may have lost its last second, which the sweeper finds sooner than this
 SNAPSHOT_ROWS = 100
 TOO_SLOW = "this client was too slow"
 
@@ -31,6 +32,7 @@ class Client:
         self.queue: deque[Frame] = deque()
         self.reset_reason: str | None = None
         self.seen = -1  # the newest number that was sent or is in the queue
+        self.is_to_look = False  # something was heard that only the database can confirm
         self.is_ended = False
         self._news = trio.Event()
 
@@ -46,9 +48,15 @@ class Client:
         self._news.set()
 
     def reset(self, reason: str) -> None:
-        """Forget the queue; a snapshot follows."""
+        """Forget the queue, and the numbers, which may have been anybody's; a snapshot follows."""
         self.queue.clear()
         self.reset_reason = reason
+        self.seen = -1
+        self._news.set()
+
+    def look(self) -> None:
+        """Have the source look whether it is so."""
+        self.is_to_look = True
         self._news.set()
 
     def end(self) -> None:
@@ -58,46 +66,41 @@ class Client:
 
     async def wait(self) -> None:
         """Wait until there is something to do."""
-        if not (self.queue or self.reset_reason is not None or self.is_ended):
+        if not (self.queue or self.reset_reason is not None or self.is_to_look or self.is_ended):
             self._news = trio.Event()
             await self._news.wait()
 
 
 class SubmissionClient(Client):
-    """Somebody who watches one submission. Its order is (attempt, seq), and a judging that starts over begins at 1 again."""
+    """Somebody who watches one submission. Its order is (attempt, seq), and a judging that starts over begins at 1 again.
+
+    Which attempt is the current one, and what its verdict is, only the database says: whoever may publish to Redis may say anything.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.attempt = 0
+        self.attempt = 0  # 0 until the first picture
 
     def hear(self, step: Progress, frame: Frame) -> None:
         """Take in one step of the judging and its event."""
         if step.attempt < self.attempt or self.reset_reason is not None:
             return
-        if step.attempt > self.attempt:
-            self.attempt, self.seen = step.attempt, -1
-        elif step.seq == 1 and self.seen >= 1:
-            self.reset(
-                "the judging started over"
-            )  # or an old message came late: a fresh picture is right in both cases
-            return
-        self.push(frame)
         if step.verdict is not None:
-            self.end()
-
-    def reset(self, reason: str) -> None:
-        """Forget the queue and the numbers: a judging that started over counts from 1 again."""
-        super().reset(reason)
-        self.seen = -1
+            self.look()
+        elif self.attempt and (step.attempt > self.attempt or (step.seq == 1 and self.seen >= 1)):
+            # Or an old message came late, or a forged one: a fresh picture is right in all cases.
+            self.reset("the judging started over")
+        else:
+            self.push(frame)
 
     def catch_up(self, attempt: int, seq: int) -> None:
-        """Drop from the queue what a picture up to ``attempt`` and ``seq`` shows already."""
-        if attempt > self.attempt:
-            self.attempt, self.seen = attempt, seq
-        elif attempt == self.attempt:
-            self.seen = max(self.seen, seq)
-        newer = [frame for frame in self.queue if (int(frame.epoch), frame.seq) > (attempt, seq)]
-        self.queue = deque(newer)
+        """Drop from the queue what a picture up to ``attempt`` and ``seq`` shows already; what is of a later attempt wants another picture."""
+        heard = tuple(self.queue)
+        newer = [frame for frame in heard if int(frame.epoch) == attempt and frame.seq > seq]
+        self.attempt, self.queue = attempt, deque(newer)
+        self.seen = max((frame.seq for frame in newer), default=seq)
+        if any(int(frame.epoch) > attempt for frame in heard):
+            self.reset("the judging started over")
 
 
 class BoardTopic:
@@ -112,6 +115,7 @@ class BoardTopic:
         self.held_since = 0.0
         self._held: dict[int, BoardChanged] = {}
         self._floor = 0  # a snapshot older than this is out of date
+        self._floor_since = 0.0
         self._rules = Rules.ICPC
         self._ring: deque[Frame] = deque(maxlen=RING_MAX)
         self._snapshot: Frame | None = None
@@ -126,7 +130,8 @@ class BoardTopic:
     def hear(self, change: BoardChanged) -> None:
         """Pass a change on, in order."""
         if change.row is None or (self.epoch is not None and change.epoch != self.epoch):
-            self._floor = max(self._floor, change.version)
+            if change.version > self._floor:
+                self._floor, self._floor_since = change.version, trio.current_time()
             if change.version > self.last:
                 self.lose_track("the board was made afresh", change.version)
             elif change.epoch != self.epoch:
@@ -138,8 +143,13 @@ class BoardTopic:
             self._pass_on(change)
             while (early := self._held.pop(self.last + 1, None)) is not None:
                 self._pass_on(early)
+        elif any(frame.seq == change.version and frame.data != self._frame(change).data for frame in self._ring):
+            self.lose_track("two events contradict each other")  # one of them is forged, and Redis knows which
 
     def _hold(self, change: BoardChanged) -> None:
+        if self._held.get(change.version, change) != change:
+            self.lose_track("two events contradict each other")
+            return
         if not self._held:
             self.held_since = trio.current_time()
         self._held[change.version] = change
@@ -149,10 +159,13 @@ class BoardTopic:
             else:
                 self.lose_track("events were lost")
 
-    def _pass_on(self, change: BoardChanged) -> None:
+    def _frame(self, change: BoardChanged) -> Frame:
         assert change.row is not None
         update = LeaderboardUpdate(change.contest_id, change.version, change.total, row_view(change.row, self._rules))
-        frame = encode_event("update", change.epoch, change.version, update)
+        return encode_event("update", change.epoch, change.version, update)
+
+    def _pass_on(self, change: BoardChanged) -> None:
+        frame = self._frame(change)
         self.last = change.version
         self._ring.append(frame)
         for client in self.clients:
@@ -187,7 +200,7 @@ class BoardTopic:
                 self._rules = await rules()  # they may have changed while nobody could tell us
             page = await boards.page(self.contest_id, self.view, limit=SNAPSHOT_ROWS)
             # buggify at stream.read
-            if page is None or page.version < self._floor:
+            if page is None or not self._is_up_to_date(page.version):
                 raise Busy("The board is being built; come again in a moment.", retry_after_s=1)
             if self.epoch is not None and page.epoch != self.epoch and page.version > self.last:
                 self.lose_track("the board was made afresh", page.version)  # and nobody has told us
@@ -195,6 +208,12 @@ class BoardTopic:
                 self._begin(page.epoch, page.version)
             self._snapshot = encode_event("snapshot", page.epoch, page.version, leaderboard_view(page, self._rules))
             return self._snapshot
+
+    def _is_up_to_date(self, version: int) -> bool:
+        """Return whether a board is as new as the newest that was heard of. What Redis does not know of for so long, nobody of ours has said."""
+        if version < self._floor and trio.current_time() - self._floor_since >= DOUBT_S:
+            self._floor = version
+        return version >= self._floor
 
     def _begin(self, epoch: str, version: int) -> None:
         """Build upon a snapshot: what came while it was read follows it."""

@@ -11,7 +11,7 @@ compare-and-set on (submission, attempt).
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
@@ -53,6 +53,12 @@ class Lease:
 def lease_key(submission_id: str, attempt: int) -> str:
     """Return the key of an attempt's lease."""
     return f"lease:{submission_id}:{attempt}"
+
+
+async def are_held(redis: Redis, attempts: Sequence[tuple[str, int]]) -> list[bool]:
+    """Return for each attempt whether somebody has its lease. What lasts for ever, or much longer than any lease, is none of ours."""
+    left_ms = await redis.pipeline([["PTTL", lease_key(*attempt)] for attempt in attempts])
+    return [0 <= left <= 2000 * TTL_S for left in left_ms]
 
 
 async def acquire(redis: Redis, submission_id: str, attempt: int, owner: str) -> Lease:

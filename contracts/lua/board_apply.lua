@@ -10,7 +10,7 @@
 --
 -- KEYS, four for each view: meta, rank, rows, cells.
 -- ARGV: user, username ("" when the user must be there already), then six for each line: problem, submission, attempt, submitted_ms, verdict, score.
--- Replies the status for each view; -1: no such board, -2: no such user on it, 0: nothing changed, 1: changed.
+-- Replies the status for each view; -1: no such board (nor is one with a version that is none of ours, see board_page.lua), -2: no such user on it, 0: nothing changed, 1: changed.
 
 local user, username = ARGV[1], ARGV[2]
 
@@ -90,8 +90,10 @@ local function sum(meta, row)
 end
 
 local function apply(meta_key, rank_key, rows_key, cells_key)
-  local stored = redis.call('HMGET', meta_key, 'rules', 'start_ms', 'end_ms', 'freeze_ms', 'epoch')
-  if not stored[1] then return -1 end
+  local stored = redis.call('HMGET', meta_key, 'rules', 'start_ms', 'end_ms', 'freeze_ms', 'epoch', 'version')
+  if not stored[1] or not stored[5] then return -1 end
+  local time, version = redis.call('TIME'), tonumber(stored[6])
+  if not (version and version >= 1 and version <= (tonumber(time[1]) + 86400) * 1000) then return -1 end
   local meta = {rules = stored[1], start = tonumber(stored[2]), finish = tonumber(stored[3]), freeze = tonumber(stored[4])}
   local text = redis.call('HGET', rows_key, user)
   if not text and username == '' then return -2 end
@@ -118,7 +120,6 @@ local function apply(meta_key, rank_key, rows_key, cells_key)
   end
 
   if written then
-    local time = redis.call('TIME')
     redis.call('HINCRBY', meta_key, 'writes', 1)
     redis.call('HSET', meta_key, 'written_us', time[1] .. string.format('%06d', tonumber(time[2])))
   end
@@ -126,7 +127,7 @@ local function apply(meta_key, rank_key, rows_key, cells_key)
   local key = string.format('%.0f', sum(meta, row))
   redis.call('HSET', rows_key, user, cjson.encode(row))
   redis.call('ZADD', rank_key, key, user)
-  local version = redis.call('HINCRBY', meta_key, 'version', 1)
+  version = redis.call('HINCRBY', meta_key, 'version', 1)
   row.rank = redis.call('ZCOUNT', rank_key, '-inf', '(' .. key) + 1
   local contest, view = string.match(meta_key, '^board:{(.*)}:(%w+):meta$')
   redis.call('PUBLISH', 'leaderboard:invalidate', cjson.encode({

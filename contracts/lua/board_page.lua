@@ -1,8 +1,11 @@
 -- Read a stretch of one view of a board, all of one version.
 -- KEYS: meta, rank, rows. ARGV: offset, limit, user ("" for none: then offset counts from the top, else from that user's place).
+-- A version a day ahead of this server's clock is nobody's of ours (board_load.lua): that is no board.
 -- Replies nil without a board, else {epoch, version, freeze_ms, total, place of the first row, rank, row, rank, row, …}; no rows when the user is not on it.
 local meta = redis.call('HMGET', KEYS[1], 'epoch', 'version', 'freeze_ms')
 if not meta[1] then return nil end
+local version = tonumber(meta[2])
+if not (version and version >= 1 and version <= (tonumber(redis.call('TIME')[1]) + 86400) * 1000) then return nil end
 local first, limit = tonumber(ARGV[1]), tonumber(ARGV[2])
 local reply = {meta[1], meta[2], meta[3], redis.call('ZCARD', KEYS[2]), 0}
 if ARGV[3] ~= '' then

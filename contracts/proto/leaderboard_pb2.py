@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from contracts.proto import common_pb2 as contracts_dot_proto_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!contracts/proto/leaderboard.proto\x12\x0b\x63odewarz.v1\x1a\x1c\x63ontracts/proto/common.proto\">\n\x18UpdateLeaderboardRequest\x12\"\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x13.codewarz.v1.Judged\"\x18\n\x16UpdateLeaderboardReply\"7\n\x11\x42uildBoardRequest\x12\x12\n\ncontest_id\x18\x01 \x01(\t\x12\x0e\n\x06\x61\x66resh\x18\x02 \x01(\x08\"\x11\n\x0f\x42uildBoardReply2\xba\x01\n\x0bLeaderboard\x12_\n\x11UpdateLeaderboard\x12%.codewarz.v1.UpdateLeaderboardRequest\x1a#.codewarz.v1.UpdateLeaderboardReply\x12J\n\nBuildBoard\x12\x1e.codewarz.v1.BuildBoardRequest\x1a\x1c.codewarz.v1.BuildBoardReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!contracts/proto/leaderboard.proto\x12\x0b\x63odewarz.v1\x1a\x1c\x63ontracts/proto/common.proto\">\n\x18UpdateLeaderboardRequest\x12\"\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x13.codewarz.v1.Judged\"\x18\n\x16UpdateLeaderboardReply\"Q\n\x11\x42uildBoardRequest\x12\x12\n\ncontest_id\x18\x01 \x01(\t\x12\x0e\n\x06\x61\x66resh\x18\x02 \x01(\x08\x12\x18\n\x10unreadable_epoch\x18\x03 \x01(\t\"\x11\n\x0f\x42uildBoardReply2\xba\x01\n\x0bLeaderboard\x12_\n\x11UpdateLeaderboard\x12%.codewarz.v1.UpdateLeaderboardRequest\x1a#.codewarz.v1.UpdateLeaderboardReply\x12J\n\nBuildBoard\x12\x1e.codewarz.v1.BuildBoardRequest\x1a\x1c.codewarz.v1.BuildBoardReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,9 +37,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPDATELEADERBOARDREPLY']._serialized_start=144
   _globals['_UPDATELEADERBOARDREPLY']._serialized_end=168
   _globals['_BUILDBOARDREQUEST']._serialized_start=170
-  _globals['_BUILDBOARDREQUEST']._serialized_end=225
-  _globals['_BUILDBOARDREPLY']._serialized_start=227
-  _globals['_BUILDBOARDREPLY']._serialized_end=244
-  _globals['_LEADERBOARD']._serialized_start=247
-  _globals['_LEADERBOARD']._serialized_end=433
+  _globals['_BUILDBOARDREQUEST']._serialized_end=251
+  _globals['_BUILDBOARDREPLY']._serialized_start=253
+  _globals['_BUILDBOARDREPLY']._serialized_end=270
+  _globals['_LEADERBOARD']._serialized_start=273
+  _globals['_LEADERBOARD']._serialized_end=459
 # @@protoc_insertion_point(module_scope)

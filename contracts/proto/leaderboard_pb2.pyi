@@ -17,12 +17,14 @@ class UpdateLeaderboardReply(_message.Message):
     def __init__(self) -> None: ...
 
 class BuildBoardRequest(_message.Message):
-    __slots__ = ("contest_id", "afresh")
+    __slots__ = ("contest_id", "afresh", "unreadable_epoch")
     CONTEST_ID_FIELD_NUMBER: _ClassVar[int]
     AFRESH_FIELD_NUMBER: _ClassVar[int]
+    UNREADABLE_EPOCH_FIELD_NUMBER: _ClassVar[int]
     contest_id: str
     afresh: bool
-    def __init__(self, contest_id: _Optional[str] = ..., afresh: _Optional[bool] = ...) -> None: ...
+    unreadable_epoch: str
+    def __init__(self, contest_id: _Optional[str] = ..., afresh: _Optional[bool] = ..., unreadable_epoch: _Optional[str] = ...) -> None: ...
 
 class BuildBoardReply(_message.Message):
     __slots__ = ()

@@ -25,7 +25,8 @@ from edge.rpc import context
 from edge.rpc.balance import Balance
 from edge.rpc.client import Call
 from edge.rpc.http2 import MESSAGE_MAX
-from edge.rpc.server import Server, Service
+from edge.rpc.server import Server
+from edge.rpc.service import Service
 from edge.rpc.url import RpcUrl
 from edge.rpc.wire import METHODS
 

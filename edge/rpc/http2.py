@@ -8,7 +8,8 @@ Rule 2: whatever a peer sends can end its own connection, and nothing else.
 Rule 3: everything is bounded: streams, headers, frames, bytes that nobody has read yet, messages.
 Rule 4: frames cost this loop time, which database, Redis and broker share. A peer has some in each beat and some for each call; who sends more is cut off
         before they are read. Data frames that are worth their reading are free.
-Rule 5: a client is a stranger until a call of its shows a secret (``welcome``). A stranger has few frames, no more for waiting, and ``FIRST_CALL_S``.
+Rule 5: a client is a stranger until a call of its shows a secret (``welcome``). A stranger has few frames, no more for waiting, and ``FIRST_CALL_S``, of which
+        its TLS handshake takes its part.
 """
 
 from __future__ import annotations
@@ -95,6 +96,9 @@ class Http2(H2Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._due = 0.0
+        self._arrived_at = (
+            asyncio.get_running_loop().time()
+        )  # of a server's: made when it accepts, before any handshake
         self.is_stranger = not is_client  # a client knows whom it has connected to
         self._frames = Frames(0 if is_client else PREFACE)
         self._spare = FRAMES_BEAT if is_client else FRAMES_STRANGER
@@ -122,7 +126,8 @@ class Http2(H2Protocol):
         )
         self.connection.flush()
         if self.is_stranger:
-            self._deadline = self._loop.call_later(FIRST_CALL_S, self.abort, "its first call did not come in time")
+            due = self._arrived_at + FIRST_CALL_S
+            self._deadline = self._loop.call_at(due, self.abort, "its first call did not come in time")
         self._wait_a_beat()
 
     def data_received(self, data: bytes) -> None:
@@ -177,6 +182,11 @@ class Http2(H2Protocol):
         self._spare += calls * FRAMES_CALL + size // FRAME_WORTH
 
     # ---- the end ---------------------------------------------------------------------------------------------------
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether there is a connection: there is none while a handshake is under way, or when it failed."""
+        return hasattr(self, "_transport")
 
     @property
     def is_closing(self) -> bool:

@@ -6,8 +6,8 @@ Rule 2: the work of a call belongs to the service that answers it (its nursery, 
         service's end cancel it, and it is waited for.
 Rule 3: what a handler raises reaches the caller if it is a ``CodeWarzError``; anything else is logged here, with its trace, and an internal error there.
 Rule 4: health (grpc.health.v1) is answered to everybody: probes have no secret. They are strangers all the same, and asked to come again for more.
-Rule 5: strangers take nobody's place. They have some of their own, and one that comes sends the one away that has been a stranger for the longest; who knows
-        a secret is none after his first words. A stranger's first call that is refused is his last.
+Rule 5: strangers take nobody's place. They have some of their own, from their first byte on (``handshake``), and one that comes sends the one away that has
+        been a stranger for the longest; who knows a secret is none after his first words. A stranger's first call that is refused is his last.
 """
 
 from __future__ import annotations
@@ -15,13 +15,11 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 import structlog
-import trio
 from grpclib.const import Status
 from grpclib.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpclib.metadata import decode_timeout
@@ -29,15 +27,16 @@ from grpclib.protocol import Stream
 from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
 
-from contracts.errors import CodeWarzError, DeadlineExceeded, EdgeLost, Malformed, NotFound, TooLarge, Unavailable
-from contracts.ports import Handler as Answering
+from contracts.errors import CodeWarzError, EdgeLost, Malformed, NotFound, Unavailable
 from edge.aio import AsyncioLoop
-from edge.rpc import context
+from edge.rpc import context, http2
 from edge.rpc.callers import Caller, Callers
 from edge.rpc.failures import trailers_of
-from edge.rpc.http2 import CALLS_MAX, CLOSE_S, MESSAGE_MAX, Handler, Http2, framed, read_message
+from edge.rpc.handshake import Arrivals, Handshake
+from edge.rpc.http2 import CALLS_MAX, CLOSE_S, Handler, Http2, framed, read_message
+from edge.rpc.service import Incoming, Service
 from edge.rpc.url import Address, RpcUrl
-from edge.rpc.wire import HEALTH, PATHS, SERVICES, Method
+from edge.rpc.wire import HEALTH, PATHS, SERVICES
 
 BEAT_S = 10.0  # clients ping five times as often: who says nothing for 30 to 40 s is gone, and its calls with it
 CONNECTIONS_MAX = 512  # of peers that we know
@@ -46,7 +45,6 @@ LARGE_MAX = 4  # messages above ``http2.LARGE`` that are read at once, so a quar
 TIMEOUT_S = 60.0  # of calls that bring none, which ours never do
 TIMEOUT_MAX_S = 600.0
 GRACE_S = 0.25  # beyond the deadline, for the answer that says so
-HANDSHAKE_S = 5.0
 
 HEALTH_MAX = 1024  # bytes of a question about health, which strangers may ask
 _HEADERS = [(":status", "200"), ("content-type", "application/grpc")]
@@ -54,60 +52,6 @@ _OK = [("grpc-status", "0")]
 
 _log = structlog.get_logger("rpc")
 Trailers = list[tuple[str, str]]
-
-
-@dataclass(slots=True)
-class Incoming:
-    """One request as it came. ``deadline`` is on ``time.monotonic``; ``has_begun`` once a handler saw it."""
-
-    service: Service
-    method: Method
-    deadline: float
-    bound: Mapping[str, str]
-    has_begun: bool = False
-
-    @property
-    def left_s(self) -> float:
-        """Seconds until the deadline."""
-        return max(self.deadline - time.monotonic(), 0.0)
-
-
-@dataclass(eq=False)
-class Service:
-    """One service while it is served. ``calls`` is the asyncio side's, the rest is Trio's."""
-
-    name: str
-    handler: Answering
-    nursery: trio.Nursery
-    calls: int = field(default=0)
-
-    async def answer(self, call: Incoming, message: bytes) -> bytes:
-        """Have the handler answer, in Trio, within what is left of the deadline."""
-        call.has_begun = True
-        structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(**call.bound)
-        request = call.method.decode_request(message)
-        left_s = call.left_s
-        with trio.move_on_after(left_s):
-            try:
-                reply = await self.handler(request, timeout=left_s)
-                return self._written(call.method, reply)
-            except CodeWarzError:
-                raise
-            except Exception as error:
-                _log.exception("rpc_handler_failed", method=call.method.path)
-                raise CodeWarzError(f"{self.name!r} failed on {call.method.path}: its log says why") from error
-        raise DeadlineExceeded(f"{self.name!r} did not answer {call.method.path} within {left_s:g} s")
-
-    @staticmethod
-    def _written(method: Method, reply: Any) -> bytes:
-        try:
-            written = method.encode_reply(reply)
-        except CodeWarzError as error:
-            raise ValueError(error.detail) from error  # our own reply: nothing that the caller did
-        if len(written) > MESSAGE_MAX:
-            raise TooLarge(f"the reply to {method.path} has {len(written)} bytes, and {MESSAGE_MAX} are the most")
-        return written
 
 
 class _Refused(Exception):
@@ -139,7 +83,9 @@ class Server:
         self.group = group
         self.large = asyncio.Semaphore(LARGE_MAX)
         self.peers: set[Peer] = set()
-        self.strangers: dict[Peer, None] = {}  # those of them that have not shown a secret yet, the oldest first
+        self.strangers: dict[
+            Peer, None
+        ] = {}  # those of them that have not shown a secret yet, the oldest first; also while they shake hands
         self.tasks: set[asyncio.Task[None]] = set()
         self._services = services
         self._callers = Callers(url)
@@ -150,16 +96,14 @@ class Server:
 
     async def listen(self, address: Address, context: ssl.SSLContext | None) -> int:
         """Begin to accept connections; returns the port. Unavailable when the address cannot be had."""
+
+        def accepted() -> asyncio.BaseProtocol:
+            protocol = Peer(self).protocol
+            return protocol if context is None else Handshake(protocol, context, http2.FIRST_CALL_S)
+
         loop = asyncio.get_running_loop()
         try:
-            self._server = await loop.create_server(
-                lambda: Peer(self).protocol,
-                address.host,
-                address.port,
-                ssl=context,
-                backlog=CONNECTIONS_MAX,
-                ssl_handshake_timeout=HANDSHAKE_S if context is not None else None,
-            )
+            self._server = await loop.create_server(accepted, address.host, address.port, backlog=CONNECTIONS_MAX)
         except OSError as error:
             raise Unavailable(f"CODEWARZ_RPC: nothing can be served at {address} ({error})") from error
         port: int = self._server.sockets[0].getsockname()[1]
@@ -177,7 +121,7 @@ class Server:
             await asyncio.wait(self.tasks)
         lost = [each.protocol.lost for each in self.peers]
         for peer in tuple(self.peers):
-            peer.protocol.close()
+            peer.shut()
         if lost:
             await asyncio.wait(lost, timeout=2 * CLOSE_S)
 
@@ -237,15 +181,18 @@ class Peer(Handler):
         self._tasks: dict[Stream, asyncio.Task[None]] = {}
         self._is_closed = False
         self._logged: set[str] = set()
+        self._cut: Callable[[], None] | None = None  # while it shakes hands
         self.protocol = _Protocol(self, is_client=False, beat_s=BEAT_S)
 
-    def begin(self) -> None:
-        """Join the server's peers, as a stranger."""
-        strangers = self._server.strangers
+    def begin(self, cut: Callable[[], None] | None = None) -> None:
+        """Join the server's peers, as a stranger: with ``cut`` at the begin of a handshake, without it when there is none or it is done."""
+        strangers, self._cut = self._server.strangers, cut
+        if self in strangers:
+            return
         if len(strangers) >= STRANGERS_MAX:
             oldest = next(iter(strangers))
             oldest.end()
-            oldest.protocol.abort("a newer stranger has its place")
+            oldest.send_away("a newer stranger has its place")
         self._server.peers.add(self)
         strangers[self] = None
 
@@ -253,6 +200,20 @@ class Peer(Handler):
         """Leave them: the connection is gone."""
         self._server.peers.discard(self)
         self._server.strangers.pop(self, None)
+
+    def send_away(self, why: str) -> None:
+        """Cut the connection, or the handshake."""
+        if self._cut is not None:
+            self._cut()
+        else:
+            self.protocol.abort(why)
+
+    def shut(self) -> None:
+        """Close it in good order, now."""
+        if self._cut is not None:
+            self._cut()
+        else:
+            self.protocol.close()
 
     def _welcome(self) -> None:
         """Be no stranger any more."""
@@ -372,12 +333,15 @@ class Peer(Handler):
         return await self._server.aio.call_trio(call.service.nursery, call.service.answer, call, message)
 
 
-class _Protocol(Http2):
+class _Protocol(Http2, Arrivals):
     """A connection that is counted."""
 
     def __init__(self, peer: Peer, *, is_client: bool, beat_s: float) -> None:
         super().__init__(peer, is_client=is_client, beat_s=beat_s)
         self._peer = peer
+
+    def arrive(self, cut: Callable[[], None]) -> None:
+        self._peer.begin(cut)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -385,4 +349,9 @@ class _Protocol(Http2):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)
+        self._peer.end()
+
+    def depart(self) -> None:
+        if not self.is_begun and not self.lost.done():
+            self.lost.set_result(None)  # nobody else says so: there was no connection but the one in clear text
         self._peer.end()

@@ -170,6 +170,7 @@ def _loaded(what: str, load: Callable[[], None]) -> None:
 
 def _for_http2(context: ssl.SSLContext) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION  # a handshake is work, and each connection has one
     context.set_alpn_protocols(["h2"])
     return context
 

@@ -4,6 +4,8 @@ Rule 1: a field is a field by its name and type on both sides. One that is missi
 Rule 2: what was sent is what arrives: None is not empty, absent is not zero. A field that may be None, or whose default is not zero, is ``optional`` in the
         ``.proto``; absent it is None, or the default, which is what a process that does not know the field means.
 Rule 3: bytes that cannot be read are Malformed, and values that cannot be written (an integer beyond 64 bits, half a character) are Invalid: neither crashes.
+Rule 4: what is read is held to the bounds of its type (``msgspec.Meta``), as JSON is: a request beyond them is Invalid, with the field, before any handler sees
+        it. A reply that cannot be read, or is beyond them, is EdgeLost: its request may well have been done, by somebody who cannot say so.
 
 A plan for each type is laid out once, so that a small message takes a few microseconds either way.
 """
@@ -13,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from enum import Enum
 from operator import attrgetter
-from types import ModuleType
+from types import ModuleType, NoneType, UnionType
 from typing import Any, get_args
 
 import msgspec
@@ -22,7 +24,7 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from contracts import messages
-from contracts.errors import Invalid, Malformed
+from contracts.errors import EdgeLost, FieldError, Invalid, Malformed
 from contracts.messages import Request
 from contracts.proto import core_pb2, judge_pb2, leaderboard_pb2
 
@@ -42,7 +44,7 @@ class Plan(msgspec.Struct, frozen=True):
     """How one type is written and read."""
 
     encode: Convert  # a struct to a message
-    decode: Convert  # and back
+    decode: Convert  # a message to what msgspec.convert makes the struct of, so that an error names the whole way to its field
 
 
 class Method:
@@ -53,7 +55,9 @@ class Method:
         self.request = request
         self._request_type, self._reply_type = (GetMessageClass(each) for each in descriptor)
         self._request = _struct_plan(request, descriptor[0])
-        self._reply = _reply_plan(_reply_type(request), descriptor[1])
+        reply = _reply_type(request)
+        self._reply = _reply_plan(reply, descriptor[1])
+        self._some_reply = _some(reply)
 
     def __repr__(self) -> str:
         return f"<Method {self.path}>"
@@ -63,17 +67,25 @@ class Method:
         return _encode(self._request, request, self.path)
 
     def decode_request(self, data: bytes) -> Request[Any]:
-        """Read a request; Malformed when these bytes are none."""
-        decoded: Request[Any] = _decode(self._request, self._request_type, data, self.path)
-        return decoded
+        """Read a request; Malformed when these bytes are none, Invalid when a value is out of its bounds."""
+        built = _decode(self._request, self._request_type, data, self.path)
+        try:
+            request: Request[Any] = msgspec.convert(built, self.request)
+        except msgspec.ValidationError as error:
+            raise Invalid(f"{self.path}: {error}", errors=(_field_error(error),)) from error
+        return request
 
     def encode_reply(self, reply: Any) -> bytes:
         """Write a reply; Invalid when one of its values cannot be written."""
         return _encode(self._reply, reply, self.path)
 
     def decode_reply(self, data: bytes) -> Any:
-        """Read a reply; Malformed when these bytes are none."""
-        return _decode(self._reply, self._reply_type, data, self.path)
+        """Read a reply; EdgeLost when these bytes are none, or a value is out of its bounds."""
+        try:
+            built = _decode(self._reply, self._reply_type, data, self.path)
+            return None if built is None else msgspec.convert(built, self._some_reply)
+        except (Malformed, msgspec.ValidationError) as error:
+            raise EdgeLost(f"{self.path} was answered with what is no reply ({error})") from error
 
 
 def _encode(plan: Plan, value: Any, path: str) -> bytes:
@@ -89,6 +101,12 @@ def _decode(plan: Plan, kind: type[Message], data: bytes, path: str) -> Any:
         return plan.decode(kind.FromString(data))
     except (DecodeError, ValueError) as error:
         raise Malformed(f"{path}: the message cannot be read ({error})") from error
+
+
+def _field_error(error: msgspec.ValidationError) -> FieldError:
+    """Return what msgspec says ("Expected `int` >= 1 - at `$.tests[0].number`") of the field that it is about."""
+    detail, _, place = str(error).rpartition(" - at `$")
+    return FieldError(place.rstrip("`").replace("[", "/").replace("]", "").replace(".", "/"), detail)
 
 
 # ---- plans -----------------------------------------------------------------------------------------------------------
@@ -118,9 +136,7 @@ def _struct_plan(kind: type[msgspec.Struct], descriptor: Descriptor) -> Plan:
             optional.append((index, field.name, absent))
         elif there.has_presence:
             required.append(field.name)
-    return Plan(
-        _writer(GetMessageClass(descriptor), names, encoders), _reader(kind, names, decoders, optional, required)
-    )
+    return Plan(_writer(GetMessageClass(descriptor), names, encoders), _reader(names, decoders, optional, required))
 
 
 def _writer(message_type: type[Message], names: tuple[str, ...], encoders: list[tuple[int, Convert]]) -> Convert:
@@ -136,7 +152,6 @@ def _writer(message_type: type[Message], names: tuple[str, ...], encoders: list[
 
 
 def _reader(
-    kind: type[msgspec.Struct],
     names: tuple[str, ...],
     decoders: list[tuple[int, Convert]],
     optional: list[tuple[int, str, Any]],
@@ -155,7 +170,7 @@ def _reader(
                 values[index] = convert(values[index])
         for index, absent in missing.items():
             values[index] = absent
-        return kind(**dict(zip(names, values, strict=True)))
+        return dict(zip(names, values, strict=True))
 
     return read
 
@@ -283,6 +298,11 @@ def _each(convert: Convert, make: Convert) -> Convert:
 def _reply_type(request: type[Request[Any]]) -> Any:
     (base,) = (each for each in vars(request)["__orig_bases__"] if getattr(each, "__origin__", None) is Request)
     return get_args(base)[0]
+
+
+def _some(reply: Any) -> Any:
+    """Return a reply's type without None: about a union msgspec would think anew each time."""
+    return next(each for each in get_args(reply) if each is not NoneType) if isinstance(reply, UnionType) else reply
 
 
 def _methods_of(service: ServiceDescriptor) -> list[Method]:

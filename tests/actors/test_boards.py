@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 import msgspec
@@ -22,6 +22,7 @@ from actors.boards import (
     BoardView,
     Contest,
     UnknownParticipantError,
+    UnreadableBoard,
 )
 from chaos.engines import Redis as RedisEngine
 from contracts.errors import EdgeLost
@@ -494,3 +495,68 @@ async def test_half_a_board_is_no_board(redis: Redis, clock: Clock) -> None:
     older = Contest("c1", BoardRules(Rules.ICPC, 0, HOUR), 6)
     assert await store.load(older, BoardView.JURY, NAMES, [], state="", epoch="e")
     assert await store.contest_version("c1") == 6
+
+
+KINDS = {
+    "string": ["SET", "x"],
+    "list": ["RPUSH", "x"],
+    "hash": ["HSET", "x", "x"],
+    "set": ["SADD", "x"],
+    "sorted set": ["ZADD", "1", "x"],
+}
+
+
+@pytest.mark.parametrize("part", ["meta", "rank", "rows", "cells", "beginning"])
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_view_with_a_key_of_any_kind_can_be_read_or_is_unreadable_and_can_be_dropped(
+    redis: Redis, clock: Clock, part: str, kind: str
+) -> None:
+    store = Boards(redis, clock)
+    contest = Contest("c1", BoardRules(Rules.ICPC, 0, HOUR), 1)
+    for view in BoardView:
+        assert await store.load(contest, view, NAMES, [], state="", epoch=f"e-{view}")
+    key = f"board:{{c1}}:public:{part}"
+    await redis.call("DEL", key)
+    command, *words = KINDS[kind]
+    await redis.call(command, key, *words)
+    entry = Entry("s1", 1, "ada", "A", 5, Verdict.AC, 0)
+    for use in (
+        partial(store.page, "c1", BoardView.PUBLIC),
+        partial(store.neighbours, "c1", BoardView.PUBLIC, "ada"),
+        partial(store.contest_version, "c1"),
+        partial(store.apply, "c1", "ada", [entry]),
+        partial(store.remove, "c1", "bob", ["A"]),
+        partial(store.state, "c1", BoardView.PUBLIC, "w"),
+        partial(store.differences, contest, BoardView.PUBLIC, NAMES, []),
+        partial(store.load, contest, BoardView.PUBLIC, NAMES, [], state="x", epoch="e2"),
+    ):
+        with suppress(UnreadableBoard, UnknownParticipantError):
+            await use()
+    await store.apply_each([("c1", entry)])
+    await store.drop("c1", BoardView.PUBLIC)
+    word = await store.state("c1", BoardView.PUBLIC, "w2")
+    assert await store.load(contest, BoardView.PUBLIC, NAMES, [entry], state=word, epoch="e3")
+    assert await store.differences(contest, BoardView.PUBLIC, NAMES, [entry]) == []
+
+
+@pytest.mark.parametrize("version", ["x", "", "-1", "1.5", str(2**53), str(2**63 - 1), "9" * 30, "nan", "inf", None])
+async def test_a_version_that_is_none_of_ours_is_counted_on_by_nobody(
+    redis: Redis, clock: Clock, version: str | None
+) -> None:
+    store = Boards(redis, clock)
+    contest = Contest("c1", BoardRules(Rules.ICPC, 0, HOUR), 1)
+    for view in BoardView:
+        assert await store.load(contest, view, NAMES, [], state="", epoch=f"e-{view}")
+    meta = "board:{c1}:public:meta"
+    right = int(await redis.call("HGET", meta, "version"))
+    await (redis.call("HDEL", meta, "version") if version is None else redis.call("HSET", meta, "version", version))
+    with suppress(UnreadableBoard):
+        assert await store.page("c1", BoardView.PUBLIC) is None
+    entry = Entry("s1", 1, "ada", "A", 5, Verdict.AC, 0)
+    with suppress(UnreadableBoard):
+        assert not await store.apply("c1", "ada", [entry])
+    state = await store.state("c1", BoardView.PUBLIC, "w")
+    assert await store.load(contest, BoardView.PUBLIC, NAMES, [entry], state=state, epoch="e2")
+    page = await store.page("c1", BoardView.PUBLIC)
+    assert page is not None
+    assert right <= page.version < right + 86_400_000

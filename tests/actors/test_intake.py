@@ -13,7 +13,6 @@ import pytest
 import trio
 
 from actors.judge.intake import Intake
-from actors.judge.lease import lease_key
 from actors.judge.worker import Outcome, Worker
 from actors.outbox import QUEUES, SUBMISSION_QUEUE
 from contracts.errors import CodeWarzError, Invalid, NotFound, SetAside
@@ -255,10 +254,12 @@ async def test_what_cannot_even_be_given_up_is_a_dead_letter(
     assert sorted(scene.workers.asked) == ["bad", "other"]
 
 
-async def test_a_lease_under_a_key_of_another_kind_ends_nobody(
-    scene: Scene, autojump_clock: trio.abc.Clock, redis: MemoryRedis
-) -> None:
-    await redis.call("HSET", lease_key("bad", 1), "a", "b")
+async def test_a_lease_that_redis_refuses_to_give_ends_nobody(scene: Scene, autojump_clock: trio.abc.Clock) -> None:
+    class Refusing(_Deaf):
+        async def script(self, *_: object) -> None:
+            raise RedisError("WRONGTYPE no")
+
+    redis = cast("Any", Refusing())
     worker = Worker("judge/1/", redis, cast("Rpc", None), cast("Any", None), cast("Any", None), cast("Any", None))
     assert await worker._judge(JudgeRequested(submission_id="bad", attempt=1), "owner") is Outcome.REFUSED
     scene.redis = redis

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from trio.testing import MockClock
 
-from actors.judge.lease import RENEW_S, TTL_S, Lease, LeaseHeld, LeaseLost, acquire, held, lease_key
+from actors.judge.lease import RENEW_S, TTL_S, Lease, LeaseHeld, LeaseLost, acquire, are_held, held, lease_key
 from contracts.errors import EdgeLost
 from contracts.lua import lua
 from contracts.ports import RedisReply, RedisValue
@@ -79,7 +79,7 @@ async def test_work_stops_when_the_lease_is_lost(redis: MemoryRedis, autojump_cl
     began = trio.current_time()
     with pytest.raises(LeaseLost):
         async with held(redis, "s1", 1, "a"):
-            await redis.call("SET", lease_key("s1", 1), "thief")
+            await redis.call("SET", lease_key("s1", 1), "thief", "PX", round(1000 * TTL_S))
             await trio.sleep_forever()
     assert trio.current_time() - began <= RENEW_S + 0.01
     with pytest.raises(LeaseHeld):  # what is the thief's stays the thief's
@@ -180,3 +180,26 @@ class Leases(RuleBasedStateMachine):
 
 TestLeases = Leases.TestCase
 TestLeases.settings = settings(max_examples=40, deadline=None)
+
+
+SPOILED = {
+    "hash": ["HSET", "a", "b"],
+    "list": ["RPUSH", "x"],
+    "set": ["SADD", "x"],
+    "for ever": ["SET", "thief"],
+    "for an hour": ["SET", "thief", "PX", "3600000"],
+}
+
+
+@pytest.mark.parametrize("kind", SPOILED)
+async def test_what_is_no_lease_is_nobodys(redis: MemoryRedis, kind: str) -> None:
+    command, *words = SPOILED[kind]
+    await redis.call(command, lease_key("s1", 1), *words)
+    assert await are_held(redis, [("s1", 1), ("s2", 1)]) == [False, False]
+    assert not await Lease(redis, lease_key("s1", 1), "a judge").renew()
+    await Lease(redis, lease_key("s1", 1), "a judge").release()
+    lease = await acquire(redis, "s1", 1, "a judge")
+    assert await are_held(redis, [("s1", 1)]) == [True]
+    assert await lease.renew()
+    with pytest.raises(LeaseHeld):
+        await acquire(redis, "s1", 1, "another")

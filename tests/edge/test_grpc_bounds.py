@@ -11,7 +11,7 @@ import trio
 from contracts.errors import TooLarge, Unavailable
 from contracts.messages import GetProblem, GetWork, ImportProblem, ProblemBlob, Request
 from edge.aio import AsyncioLoop
-from edge.rpc import balance, grpc, http2, server
+from edge.rpc import balance, grpc, http2, server, service
 from edge.rpc.grpc import GrpcRpc
 from tests.edge.grpc_parts import ASK, SLOW, Dawdler, ask, named, serving, settled, url_of
 
@@ -72,7 +72,7 @@ async def test_what_is_too_large_is_said_so_on_either_side(
         monkeypatch.setattr(http2, "MESSAGE_MAX", 100_000)
         with pytest.raises(TooLarge):
             await rpc.call("core", big, timeout=5)  # the server does not read it
-        monkeypatch.setattr(server, "MESSAGE_MAX", 100_000)
+        monkeypatch.setattr(service, "MESSAGE_MAX", 100_000)
         with pytest.raises(TooLarge):
             await rpc.call("core", SLOW, timeout=5)
         assert await ask(rpc) == "a"

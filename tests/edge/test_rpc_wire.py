@@ -40,8 +40,10 @@ def values_of(kind: Any) -> st.SearchStrategy[Any]:
 
 def _values(kind: msgspec.inspect.Type) -> st.SearchStrategy[Any]:
     match kind:
-        case msgspec.inspect.IntType():
-            return st.integers(-(2**63), 2**63 - 1)
+        case msgspec.inspect.IntType(ge=least, le=most):
+            return st.integers(-(2**63) if least is None else least, 2**63 - 1 if most is None else most)
+        case msgspec.inspect.StrType(pattern=str(pattern)):
+            return st.from_regex(pattern)
         case msgspec.inspect.StrType():
             return st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
         case msgspec.inspect.BytesType():

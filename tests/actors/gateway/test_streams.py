@@ -19,6 +19,7 @@ from actors.gateway.identity import ACCESS_COOKIE
 from actors.gateway.sources import HEARTBEAT_S
 from actors.progress import announce, begin, report
 from actors.progress import channel as progress_channel
+from contracts.life import State
 from contracts.messages import BuildBoard, PersistVerdict, Progress, Rejudge, Submit, UpdateLeaderboard
 from contracts.scoring import Entry
 from contracts.verdicts import TestResult, Verdict
@@ -422,7 +423,7 @@ class TestSubmission:
         await house.rpc.call("core", request, timeout=1)
         return "/api/v1/submissions/s1/stream"
 
-    def step(self, seq: int, state: str = "running", number: int | None = None, attempt: int = 1) -> Progress:
+    def step(self, seq: int, state: State = State.RUNNING, number: int | None = None, attempt: int = 1) -> Progress:
         test = None if number is None else TestResult(number, Verdict.AC, 1, 2, 3)
         return Progress(submission_id="s1", attempt=attempt, seq=seq, state=state, test=test, tests_total=2)
 
@@ -438,7 +439,7 @@ class TestSubmission:
     async def test_every_step_arrives_and_the_verdict_ends_it(self, house: House, ada: Visitor) -> None:
         async with opened(ada, await self.submit(house)) as stream:
             assert (await stream.next()).data["state"] == "queued"
-            await begin(house.redis, self.step(1, "compiling"))
+            await begin(house.redis, self.step(1, State.COMPILING))
             await report(house.redis, self.step(2))
             await report(house.redis, self.step(3, number=1))
             await self.verdict(house)
@@ -467,7 +468,7 @@ class TestSubmission:
 
     async def test_who_comes_in_the_middle_sees_what_happened_before(self, house: House, ada: Visitor) -> None:
         path = await self.submit(house)
-        await begin(house.redis, self.step(1, "compiling"))
+        await begin(house.redis, self.step(1, State.COMPILING))
         await report(house.redis, self.step(2, number=1))
         async with opened(ada, path) as stream:
             assert [(await stream.next()).kind for _ in range(2)] == ["state", "test"]
@@ -483,10 +484,10 @@ class TestSubmission:
     async def test_a_judging_that_starts_over_starts_the_picture_over(self, house: House, ada: Visitor) -> None:
         async with opened(ada, await self.submit(house)) as stream:
             await stream.next()
-            await begin(house.redis, self.step(1, "compiling"))
+            await begin(house.redis, self.step(1, State.COMPILING))
             await report(house.redis, self.step(2, number=1))
             assert [(await stream.next()).kind for _ in range(2)] == ["state", "test"]
-            await begin(house.redis, self.step(1, "compiling"))
+            await begin(house.redis, self.step(1, State.COMPILING))
             assert [(await stream.next()).kind for _ in range(2)] == ["reset", "state"]
             await report(house.redis, self.step(2, number=1))
             assert (await stream.next()).kind == "test"
@@ -503,8 +504,8 @@ class TestSubmission:
                 "state": "queued",
                 "tests_total": 0,
             }
-            await announce(house.redis, msgspec.structs.replace(self.step(1 << 30, "judged"), verdict=Verdict.WA))
-            await begin(house.redis, self.step(1, "compiling", attempt=2))
+            await announce(house.redis, msgspec.structs.replace(self.step(1 << 30, State.JUDGED), verdict=Verdict.WA))
+            await begin(house.redis, self.step(1, State.COMPILING, attempt=2))
             assert (await stream.next()).data["attempt"] == 2
 
     async def test_a_verdict_whose_message_was_lost_is_found(
@@ -518,7 +519,7 @@ class TestSubmission:
 
     async def test_a_browser_that_comes_back_starts_over(self, house: House, ada: Visitor) -> None:
         path = await self.submit(house)
-        await begin(house.redis, self.step(1, "compiling"))
+        await begin(house.redis, self.step(1, State.COMPILING))
         async with opened(ada, path, **{"Last-Event-ID": "1:1"}) as stream:
             assert [(await stream.next()).kind for _ in range(2)] == ["reset", "state"]
 

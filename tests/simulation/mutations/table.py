@@ -238,7 +238,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         name="versions_begin_again",
         breaks="a board that was lost and rebuilt begins with version 1",
         by=("I5",),
-        patch=(Replace(LOAD, ", tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000))", ", 1)"),),
+        patch=(Replace(LOAD, "math.max(before + 1, now_ms)", "math.max(before + 1, 1)"),),
         caught_by=8,
     ),
     Mutation(

@@ -172,7 +172,7 @@ follow(
         draw();
       } else {
         board.total = view.total;
-        board.version = Math.max(board.version, view.version);
+        board.version = view.version; // what was shown before may have been newer than what is true
         reread();
       }
     },
