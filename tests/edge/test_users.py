@@ -236,12 +236,12 @@ async def test_what_a_script_may_not_do_is_no_bug_and_waited_for(judge: ServerRe
 async def test_a_lease_that_may_not_be_taken_is_waited_for(
     judge: ServerRedis, behind: BlockingClient, redis_engine: Redis
 ) -> None:
-    behind.call("ACL", "SETUSER", JUDGE, "-get")
+    behind.call("ACL", "SETUSER", JUDGE, "-set")
     try:
         with pytest.raises(Unavailable):
             async with held(judge, "s", 1, "node/1/w"):
                 pass
     finally:
-        behind.call("ACL", "SETUSER", JUDGE, "+get")
+        behind.call("ACL", "SETUSER", JUDGE, "+set")
     async with held(judge, "s", 1, "node/1/w"):
         pass

@@ -170,6 +170,7 @@ async def test_the_editor_indents_colours_stays_aligned_and_keeps_the_draft(hous
 
     def act(page: Any) -> None:
         page.goto(f"/contests/{OPEN}/problems/B")
+        page.wait_for_selector(".ed.is-lit")  # what is typed before its script has begun, the draft replaces
         page.select_option("#language", "python")
         page.click("#code")
         page.keyboard.press("Control+a")
