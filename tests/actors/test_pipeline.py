@@ -416,7 +416,7 @@ async def test_the_verdict_of_last_resort_does_not_overrule_a_living_judge(
         await here.until(lambda _: here.script.judged["s1"] == 2)
         work = await here.with_.rpc.call("core", GetWork(submission_id="s1", attempt=1), timeout=1)  # a judge elsewhere
         assert work is not None
-        await here.with_.redis.call("SET", "lease:s1:1", "elsewhere", "PX", 60_000)
+        await here.with_.redis.call("SET", "lease:s1:1", "elsewhere", "PX", 14_000)
         here.script.go.set()
         await trio.sleep(10)
         verdict = PersistVerdict(submission_id="s1", attempt=1, fencing=work.fencing, verdict=Verdict.AC, judge="e")
