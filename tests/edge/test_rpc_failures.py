@@ -27,11 +27,13 @@ def raising(error: Exception) -> Handler:
 
 # ---- as trailers -----------------------------------------------------------------------------------------------------
 
-# Busy is Unavailable in words for people, who are at no end of a connection between processes: it arrives as Unavailable.
+# Busy is Unavailable in words for people, who are at no end of a connection between processes, and NotPermitted concerns the user of the process that met it:
+# both arrive as Unavailable.
+HERE_ONLY = (errors.Busy, errors.NotPermitted)
 EVERY_ERROR = [
     each
     for each in vars(errors).values()
-    if isinstance(each, type) and issubclass(each, CodeWarzError) and each is not errors.Busy
+    if isinstance(each, type) and issubclass(each, CodeWarzError) and each not in HERE_ONLY
 ]
 
 
@@ -55,10 +57,11 @@ def test_each_error_arrives_as_the_same_class_with_the_same_words(kind: type[Cod
         assert str(arrived) == str(error)
 
 
-def test_words_for_people_arrive_as_what_they_are_about() -> None:
-    arrived = rebuilt(errors.Busy("The server is about to restart.", retry_after_s=2))
+@pytest.mark.parametrize("kind", HERE_ONLY)
+def test_what_concerns_one_process_arrives_as_what_it_is_for_others(kind: type[CodeWarzError]) -> None:
+    arrived = rebuilt(kind("The server is about to restart.", retry_after_s=2))
     assert type(arrived) is errors.Unavailable
-    assert vars(arrived) == vars(errors.Busy("The server is about to restart.", retry_after_s=2))
+    assert vars(arrived) == vars(kind("The server is about to restart.", retry_after_s=2))
 
 
 def test_each_class_has_a_code_and_a_status_of_its_own() -> None:
