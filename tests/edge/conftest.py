@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import structlog
 import trio
 from trio.testing import MockClock
 
 from chaos.engines import Redis as RedisEngine
 from chaos.engines.child import free_port
 from contracts.ports import Broker, Database, Redis, Rpc
+from edge import refusals
 from edge.aio import AsyncioLoop
 from edge.memory_broker import MemoryBroker
 from edge.memory_redis import MemoryRedis
@@ -68,6 +71,15 @@ async def aio() -> AsyncIterator[AsyncioLoop]:
 @pytest.fixture
 def port() -> int:
     return free_port()
+
+
+@pytest.fixture
+def told() -> Iterator[list[Any]]:
+    """What is logged; nothing counts as told before."""
+    refusals.tell.cache_clear()
+    with structlog.testing.capture_logs() as logged:
+        yield logged
+    refusals.tell.cache_clear()
 
 
 @pytest.fixture

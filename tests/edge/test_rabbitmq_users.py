@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import aiormq
 import pytest
-import structlog
 import trio
 from aiormq.abc import AbstractChannel
 from aiormq.exceptions import ChannelAccessRefused
@@ -20,7 +19,6 @@ from chaos.engines import Missing, RabbitMq
 from contracts.errors import EdgeLost, NotPermitted, Unavailable
 from contracts.messages import Topic
 from contracts.users import CODEWARZ, CONSOLE, JUDGE
-from edge import refusals
 from edge.aio import AsyncioLoop
 from edge.rabbitmq import RabbitMqBroker
 from edge.rabbitmq.topology import EXCHANGE, parts_of
@@ -31,12 +29,6 @@ WAIT_S = 15.0
 REQUESTS = SUBMISSION_QUEUE.name
 FIRST, *_ = parts_of(SUBMISSION_QUEUE)
 GRAVE = "submission.dlq"
-
-
-@pytest.fixture
-async def aio() -> AsyncIterator[AsyncioLoop]:
-    async with AsyncioLoop() as loop:
-        yield loop
 
 
 @pytest.fixture
@@ -55,15 +47,6 @@ async def core(rabbitmq_engine: RabbitMq, aio: AsyncioLoop) -> AsyncIterator[Rab
 async def judge(rabbitmq_engine: RabbitMq, core: RabbitMqBroker, aio: AsyncioLoop) -> AsyncIterator[RabbitMqBroker]:
     async with RabbitMqBroker(rabbitmq_engine.url_of(JUDGE), aio) as opened:
         yield opened
-
-
-@pytest.fixture
-def told() -> Iterator[list[Any]]:
-    """What is logged; nothing counts as told before."""
-    refusals.tell.cache_clear()
-    with structlog.testing.capture_logs() as logged:
-        yield logged
-    refusals.tell.cache_clear()
 
 
 async def patiently(call: Callable[[], Awaitable[None]], within_s: float = WAIT_S) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 import trio
 
 from actors import languages, progress
@@ -21,27 +20,11 @@ from contracts.life import State
 from contracts.lua import lua
 from contracts.messages import Offer, Progress
 from contracts.users import CODEWARZ, JUDGE
-from edge import refusals
 from edge.aio import AsyncioLoop
 from edge.redis import ServerRedis
 from tests.edge.resp import BlockingClient
 
 BOARD = "board:{c}:public"
-
-
-@pytest.fixture
-async def aio() -> AsyncIterator[AsyncioLoop]:
-    async with AsyncioLoop() as loop:
-        yield loop
-
-
-@pytest.fixture
-def told() -> Iterator[list[Any]]:
-    """What is logged; nothing counts as told before."""
-    refusals.tell.cache_clear()
-    with structlog.testing.capture_logs() as logged:
-        yield logged
-    refusals.tell.cache_clear()
 
 
 # ---- Redis -----------------------------------------------------------------------------------------------------------
