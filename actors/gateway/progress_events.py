@@ -21,8 +21,11 @@ def encode_step(step: Progress) -> Frame:
 
 
 def encode_steps(submission_id: str, attempt: int, steps: list[Progress]) -> Steps:
-    """Return what happened so far in the current attempt; nothing yet is the state ``queued``."""
-    current = [step for step in steps if step.attempt == attempt]
+    """Return what happened so far in the current attempt, which has no verdict; nothing yet is the state ``queued``.
+
+    A verdict among the steps is none: it comes from the database, and who may write to Redis may write anything.
+    """
+    current = [step for step in steps if step.attempt == attempt and step.verdict is None]
     if not current:
         return Steps([_state(submission_id, attempt, 0, State.QUEUED, 0)], attempt, 0, is_judged=False)
     frames = [encode_step(step) for step in current]

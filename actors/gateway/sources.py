@@ -19,6 +19,7 @@ from contracts.errors import CodeWarzError
 C = TypeVar("C", bound=Client)
 HEARTBEAT_S = 15.0
 HEARTBEAT = b": \n\n"
+PACE_S = 1.0  # from one reset of a stream, or one look at the database, to the next: whoever publishes steps must not be able to keep a gateway busy with it
 
 ReadSteps = Callable[[], Awaitable[Steps]]
 
@@ -188,6 +189,7 @@ class EventBody(ResponseBody, Generic[C]):
         self._on_reset = on_reset
         self._ends_at = trio.current_time() + age_s
         self._retry_ms = retry_ms
+        self._allowed_at: dict[str, float] = {}
 
     async def __aenter__(self) -> EventBody[C]:
         return self
@@ -208,6 +210,13 @@ class EventBody(ResponseBody, Generic[C]):
             _log.warning("stream_ended", error=error.detail)
             raise StopAsyncIteration from error  # the browser comes back after ``retry``
 
+    async def _pace(self, what: str) -> None:
+        """Wait until it may be done again."""
+        allowed_at = self._allowed_at.get(what, 0.0)
+        if trio.current_time() < allowed_at:
+            await trio.sleep_until(allowed_at)
+        self._allowed_at[what] = trio.current_time() + PACE_S
+
     async def _next(self) -> bytes:
         client = self._source.client
         if not self._has_begun:
@@ -215,6 +224,7 @@ class EventBody(ResponseBody, Generic[C]):
             return b"retry: %d\n\n" % self._retry_ms + await self._source.begin()
         while True:
             if client.reset_reason is not None:
+                await self._pace("reset")
                 reason, client.reset_reason = client.reset_reason, None
                 self._on_reset(reason)
                 return encode_reset(reason) + await self._source.picture()
@@ -223,6 +233,7 @@ class EventBody(ResponseBody, Generic[C]):
                 client.queue.clear()
                 return chunk
             if client.is_to_look:
+                await self._pace("look")
                 client.is_to_look = False
                 if chunk := await self._source.look():
                     return chunk

@@ -28,6 +28,10 @@ from contracts.errors import (
 from edge import refusals
 
 REFUSED_PAUSE_S = 1.0
+REMEDY = (
+    "name the user of this process's role in CODEWARZ_BROKER, or give this one the permission (contracts/users says what each has);"
+    " of a queue that somebody holds for himself alone, see who that is"
+)
 
 
 class TopologyGone(EdgeLost):
@@ -61,7 +65,7 @@ def translated(error: Exception, what: str) -> CodeWarzError:
                 f"{what}: RabbitMQ refused it: a queue is full, or has lost its majority", retry_after_s=REFUSED_PAUSE_S
             )
         case ChannelAccessRefused():  # it says itself who may not do what
-            refusals.tell("rabbitmq", str(error))
+            refusals.tell("rabbitmq", str(error), remedy=REMEDY)
             return NotPermitted(f"{what}: {error}", retry_after_s=REFUSED_PAUSE_S)
         case ChannelPreconditionFailed():
             return Conflict(f"{what}: {error}")

@@ -76,10 +76,10 @@ def port() -> int:
 @pytest.fixture
 def told() -> Iterator[list[Any]]:
     """What is logged; nothing counts as told before."""
-    refusals.tell.cache_clear()
+    refusals.forget()
     with structlog.testing.capture_logs() as logged:
         yield logged
-    refusals.tell.cache_clear()
+    refusals.forget()
 
 
 @pytest.fixture

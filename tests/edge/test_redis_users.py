@@ -20,6 +20,7 @@ from contracts.life import State
 from contracts.lua import lua
 from contracts.messages import Offer, Progress
 from contracts.users import CODEWARZ, JUDGE
+from edge import refusals
 from edge.aio import AsyncioLoop
 from edge.redis import ServerRedis
 from tests.edge.resp import BlockingClient
@@ -209,6 +210,18 @@ async def test_what_redis_does_not_permit_is_told_once_with_the_command_and_the_
     ]
     assert "contracts/users" in told[0]["remedy"]
     assert "hidden" not in str(told)
+
+
+async def test_what_is_still_not_permitted_after_a_while_is_told_again(
+    judge: ServerRedis, told: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refusals, "AGAIN_S", 0.2)
+    for _ in range(2):
+        for _ in range(3):
+            with pytest.raises(NotPermitted):
+                await judge.call("GET", "board:a")
+        await trio.sleep(0.3)
+    assert len(told) == 2
 
 
 async def test_what_a_script_may_not_do_is_no_bug_and_waited_for(judge: ServerRedis) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Any
 
 import msgspec
 import pytest
@@ -11,7 +12,8 @@ from trio.testing import MockClock
 
 from actors.boards import BOARD_CHANNEL, BoardChanged, BoardRow, Boards, BoardView
 from actors.gateway import sse
-from actors.gateway.sources import HEARTBEAT_S
+from actors.gateway.frames import Steps
+from actors.gateway.sources import HEARTBEAT_S, PACE_S, ReadSteps, SubmissionSource
 from actors.gateway.topics import DOUBT_S
 from actors.progress import begin, report
 from actors.progress import channel as progress_channel
@@ -234,6 +236,39 @@ async def test_a_verdict_that_is_told_is_true_whatever_else_is_said(
         await persist(waiting)
         verdicts = [event for event in await stream.rest() if event.kind == "verdict"]
         assert [(event.data["attempt"], event.data["verdict"]) for event in verdicts] == [(1, "WA")]
+
+
+async def test_a_verdict_that_is_kept_among_the_steps_is_none(waiting: House, ada: Visitor) -> None:
+    await report(waiting.redis, FORGED_STEPS["a verdict"])
+    for _ in range(2):
+        async with opened(ada, SUBMISSION) as stream:
+            assert (await stream.next()).data["state"] == "compiling"
+            await report(waiting.redis, step(2))
+            assert (await stream.next()).kind == "state"
+
+
+@pytest.mark.parametrize("forged", ["a verdict", "a later attempt"])
+async def test_a_flood_of_steps_does_not_make_a_gateway_read_and_read(
+    waiting: House, ada: Visitor, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, forged: str
+) -> None:
+    reads: list[float] = []
+    reading = SubmissionSource.__init__
+
+    def counted(self: SubmissionSource, registry: Any, submission_id: str, read: ReadSteps, **more: Any) -> None:
+        async def look() -> Steps:
+            reads.append(trio.current_time())
+            return await read()
+
+        reading(self, registry, submission_id, look, **more)
+
+    monkeypatch.setattr(SubmissionSource, "__init__", counted)
+    async with opened(ada, SUBMISSION) as stream, trio.open_nursery() as nursery:
+        nursery.start_soon(stream.rest, 60)
+        for _ in range(100):
+            await waiting.redis.call("PUBLISH", progress_channel("s1"), msgspec.json.encode(FORGED_STEPS[forged]))
+            await trio.sleep(PACE_S / 20)
+        nursery.cancel_scope.cancel()
+    assert 3 <= len(reads) <= 8  # in five seconds, and the first picture
 
 
 @pytest.mark.parametrize("forged", FORGED_STEPS)
