@@ -26,6 +26,14 @@ from edge.sqlite import SqliteDatabase
 from supervisor import Actor, Mailbox, Overflow, Supervisor, Tree
 from tests.postgres import opened_postgres
 
+# Before anything imports them: what they assert is to be told as in any test.
+pytest.register_assert_rewrite(
+    "tests.edge.conformance_broker",
+    "tests.edge.conformance_database",
+    "tests.edge.conformance_redis",
+    "tests.edge.conformance_rpc",
+)
+
 SQL = Path(__file__).parent.parent / "contracts" / "sql"
 MIGRATIONS = load_migrations(SQL, "sqlite")
 

@@ -24,15 +24,8 @@ from edge.redis import ServerRedis
 from edge.rpc import LocalRpc
 from edge.rpc.grpc import GrpcRpc
 from edge.sqlite import open_database
-
-pytest.register_assert_rewrite(
-    "tests.edge.conformance_broker",
-    "tests.edge.conformance_database",
-    "tests.edge.conformance_redis",
-    "tests.edge.conformance_rpc",
-)
-from tests.edge.conformance_broker import delete_queues  # noqa: E402 - after the registration
-from tests.postgres import opened_postgres  # noqa: E402
+from tests.edge.conformance_broker import delete_queues
+from tests.postgres import opened_postgres
 
 WALL_MS = 1_700_000_000_123
 
