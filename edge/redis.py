@@ -199,7 +199,13 @@ class ServerRedis:
         """Name the command and what it was for, which Redis does not, and tell it once: of keys that differ only behind their first word, the first one."""
         command, key = (_shown(word) for word in (*words, "")[:2])
         asked = f"{command} {key.partition(':')[0]}{':…' if ':' in key else ''}".strip()
-        refusals.tell("redis", error.detail, user=self._address.username or "default", asked=asked)
+        refusals.tell(
+            "redis",
+            error.detail,
+            remedy=refusals.REMEDY,
+            user=self._address.username or "default",
+            asked=asked,
+        )
         return NotPermitted(f"{error.detail} ({f'{command} {key}'.strip()})", retry_after_s=error.retry_after_s)
 
     def _check_open(self) -> None:

@@ -11,16 +11,12 @@ import structlog
 
 TOLD_MOST = 256  # of which we remember that they were told; the house asks for some fifty different things
 
+REMEDY = "name the user of this process's role in its URL, or give the user this permission: contracts/users says what each has"
+
 _log = structlog.get_logger("edge")
 
 
 @lru_cache(TOLD_MOST)
-def tell(neighbour: str, refusal: str, **more: str) -> None:
-    """Log how somebody was refused, and ``more`` where that does not say who asked for what, unless it was told before. Nothing secret may be in either."""
-    _log.error(
-        "not_permitted",
-        neighbour=neighbour,
-        refusal=refusal,
-        **more,
-        remedy="name the user of this process's role in its URL, or give the user this permission: contracts/users says what each has",
-    )
+def tell(neighbour: str, refusal: str, *, remedy: str, **more: str) -> None:
+    """Log how somebody was refused, what mends it, and ``more`` where that does not say who asked for what, unless told before. Nothing secret may be in it."""
+    _log.error("not_permitted", neighbour=neighbour, refusal=refusal, **more, remedy=remedy)

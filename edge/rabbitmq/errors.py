@@ -61,7 +61,7 @@ def translated(error: Exception, what: str) -> CodeWarzError:
                 f"{what}: RabbitMQ refused it: a queue is full, or has lost its majority", retry_after_s=REFUSED_PAUSE_S
             )
         case ChannelAccessRefused():  # it says itself who may not do what
-            refusals.tell("rabbitmq", str(error))
+            refusals.tell("rabbitmq", str(error), remedy=refusals.REMEDY)
             return NotPermitted(f"{what}: {error}", retry_after_s=REFUSED_PAUSE_S)
         case ChannelPreconditionFailed():
             return Conflict(f"{what}: {error}")

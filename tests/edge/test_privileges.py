@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from functools import partial
+from typing import Any
 
 import asyncpg
 import pytest
 import trio
 
 from chaos.engines import Postgres
-from contracts.errors import Unavailable
+from contracts.errors import NotPermitted, Unavailable
 from contracts.logins import TABLES, Access, Kind, parse
 from contracts.ports import Database
 from edge.aio import AsyncioLoop
@@ -332,7 +333,32 @@ async def test_whoever_may_not_migrate_sees_that_nothing_is_missing_or_says_who_
         await migrate(core, MIGRATIONS, wall)
 
 
-async def test_whoever_lacks_a_grant_is_told_how_to_come_by_it(owner: PostgresDatabase, each: Each) -> None:
+async def test_whoever_lacks_a_grant_is_told_once_how_to_come_by_it(
+    owner: PostgresDatabase, each: Each, told: list[Any]
+) -> None:
+    core = each[Kind.CORE]
     await owner.execute("REVOKE SELECT ON users FROM codewarz_core")
-    with pytest.raises(Unavailable, match=r"run codewarz migrate as the owner \(permission denied for table users\)"):
-        await each[Kind.CORE].fetch("SELECT * FROM users")
+    for name in ("hidden", "hidden as well"):
+        with pytest.raises(NotPermitted, match=r"codewarz migrate as the owner \(permission denied for table users\)"):
+            await core.fetch("SELECT * FROM users WHERE username = $1", name)
+    with pytest.raises(NotPermitted, match=r"permission denied for table audit_log"):
+        async with core.transaction() as tx:
+            await tx.fetch("SELECT * FROM audit_log")
+    assert [(each["event"], each["log_level"], each["user"], each["refusal"]) for each in told] == [
+        ("not_permitted", "error", "codewarz_core", "permission denied for table users"),
+        ("not_permitted", "error", "codewarz_core", "permission denied for table audit_log"),
+    ]
+    assert "codewarz migrate" in told[0]["remedy"]
+    assert "hidden" not in str(told)
+
+
+async def test_whoever_may_not_even_connect_is_told_as_well(
+    owner: PostgresDatabase, each: Each, told: list[Any]
+) -> None:
+    await owner.execute("REVOKE CONNECT ON DATABASE codewarz FROM PUBLIC, codewarz_core")
+    try:
+        with pytest.raises(NotPermitted, match="permission denied for database"):
+            await each[Kind.CORE].fetch("SELECT 1")
+    finally:
+        await owner.execute("GRANT CONNECT ON DATABASE codewarz TO PUBLIC")
+    assert [each["event"] for each in told] == ["not_permitted"]
