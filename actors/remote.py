@@ -15,7 +15,7 @@ import trio
 from actors.edges import Edges, dialect_of, enforce_logins, migrations_of, open_edges
 from actors.operations import Operations
 from actors.settings import Settings
-from contracts.errors import Invalid, Unavailable
+from contracts.errors import Invalid, NotPermitted, Unavailable
 from edge.clock import SystemClock
 from edge.migrations import MigrationError, migrate
 from edge.telemetry import PrometheusMeter
@@ -60,7 +60,8 @@ async def neighbours(settings: Settings, needed: frozenset[str] = OPERATOR) -> A
 async def migrate_database(settings: Settings) -> Migrated:
     """Bring the schema up to date, and the logins that the settings name. Waits for a database that is about to start; Unavailable after CONNECT_S seconds.
 
-    Raises MigrationError at once when the database, or a login, is not one for this program, and Invalid for logins of a database that has none.
+    Raises MigrationError at once when the database, or a login, is not one for this program, NotPermitted when
+    the URL's login may not do this, and Invalid for logins of a database that has none.
     """
     logins = settings.logins
     if logins and settings.is_embedded("database"):
@@ -74,7 +75,7 @@ async def migrate_database(settings: Settings) -> Migrated:
             try:
                 applied = await migrate(database, migrations, edges.neighbours.clock)
                 changed = await enforce_logins(database, logins) if logins else []
-            except MigrationError:
+            except (MigrationError, NotPermitted):  # waiting would not help
                 raise
             except Unavailable:
                 if trio.current_time() > give_up_at:

@@ -24,9 +24,11 @@ from contracts.errors import (
     Duplicate,
     EdgeLost,
     Invalid,
+    NotPermitted,
     TooLarge,
     Unavailable,
 )
+from edge import refusals
 from edge.postgres.address import Address
 
 AGAIN_S = 1.0  # after which a caller may come again
@@ -36,13 +38,11 @@ _COME_AGAIN: tuple[tuple[type[pg.PostgresError], float, str], ...] = (  # nothin
     (pg.LockNotAvailableError, AGAIN_S, "others hold what this needs for too long: try again"),
     (pg.InvalidCachedStatementError, SOON_S, "the database's schema has changed just now: try again"),
     (pg.UndefinedTableError, AGAIN_S, "the database has no such table yet: start a core, or run codewarz migrate"),
-    (
-        pg.InsufficientPrivilegeError,
-        AGAIN_S,
-        "this process's login may not do that in the database: ask a core's; where a grant is missing, run codewarz migrate as the owner",
-    ),
     (pg.ReadOnlySQLTransactionError, AGAIN_S, "the database is a read-only copy: name the primary"),
 )
+
+_NOT_PERMITTED = "this process's login may not do that in the database: ask a core's; where a grant is missing, run codewarz migrate as the owner"
+_REMEDY = "name the login of this process's role in its URL, or run `codewarz migrate` as the owner: it grants what contracts/logins.py says"
 
 _KEY = re.compile(
     r"\((?P<columns>[^=]*)\)=\("
@@ -70,6 +70,8 @@ def unreachable(exc: Exception, address: Address) -> Exception:
     """Return what the error of an attempt to connect means to the caller: nothing was sent, so nothing happened."""
     if isinstance(exc, CodeWarzError):
         return exc
+    if isinstance(exc, pg.InsufficientPrivilegeError):  # to connect
+        return _not_permitted(exc, address)
     if isinstance(exc, pg.InvalidPasswordError | pg.InvalidAuthorizationSpecificationError):
         text = f"refuses the user {address.user!r}: check user, password and sslmode in the URL"
     elif isinstance(exc, pg.InvalidCatalogNameError):
@@ -126,6 +128,8 @@ def _of_server(exc: pg.PostgresError, address: Address) -> Exception:
             f"two transactions stood in each other's way and this one was undone: try again ({_reason(exc)})",
             retry_after_s=SOON_S,
         )
+    if isinstance(exc, pg.InsufficientPrivilegeError):
+        return _not_permitted(exc, address)
     for kind, after_s, text in _COME_AGAIN:
         if isinstance(exc, kind):
             return Unavailable(f"{text} ({_reason(exc)})", retry_after_s=after_s)
@@ -136,6 +140,12 @@ def _of_server(exc: pg.PostgresError, address: Address) -> Exception:
     if isinstance(exc, pg.InsufficientResourcesError | pg.PostgresSystemError | pg.OperatorInterventionError):
         return Unavailable(f"the database at {address} is in trouble ({_reason(exc)})", retry_after_s=AGAIN_S)
     return exc
+
+
+def _not_permitted(exc: pg.InsufficientPrivilegeError, address: Address) -> NotPermitted:
+    """Tell it once: the server names the table, and no value."""
+    refusals.tell("postgres", _reason(exc), remedy=_REMEDY, user=address.user)
+    return NotPermitted(f"{_NOT_PERMITTED} ({_reason(exc)})", retry_after_s=AGAIN_S)
 
 
 def _of_parameter(text: str, cause: BaseException) -> Exception:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import time
@@ -79,6 +80,20 @@ async def test_whoever_may_not_is_told_at_once(
     await enforced(owner)
     with trio.fail_after(10), pytest.raises(MigrationError, match="login codewarz_core may not change it"):
         await migrate_database(settings_of(url_of(postgres_engine.url, Kind.CORE), tmp_path))
+
+
+async def test_an_owner_who_may_make_no_logins_is_told_at_once(
+    owner: PostgresDatabase, postgres_engine: Postgres, tmp_path: Path
+) -> None:
+    await owner.execute("CREATE ROLE humble LOGIN PASSWORD 'humble'")
+    await owner.execute("GRANT ALL ON SCHEMA public TO humble")
+    try:
+        url = re.sub("//[^@]*@", "//humble:humble@", postgres_engine.url)
+        with trio.fail_after(10), pytest.raises(MigrationError, match="login humble may make no logins"):
+            await migrate_database(settings_of(url, tmp_path, "core=made_by_humble:long-enough-password"))
+    finally:
+        await owner.execute("DROP OWNED BY humble CASCADE")
+        await owner.execute("DROP ROLE humble")
 
 
 async def test_an_embedded_database_has_no_logins(tmp_path: Path) -> None:

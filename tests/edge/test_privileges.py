@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from functools import partial
+from typing import Any
 
 import asyncpg
 import pytest
 import trio
 
 from chaos.engines import Postgres
-from contracts.errors import Unavailable
+from contracts.errors import NotPermitted, Unavailable
 from contracts.logins import TABLES, Access, Kind, parse
 from contracts.ports import Database
 from edge.aio import AsyncioLoop
@@ -157,6 +158,108 @@ async def test_what_somebody_added_by_hand_is_taken_away_and_what_they_took_come
     await test_none_has_any_power(owner, each)
 
 
+async def test_what_a_login_set_for_itself_is_reset(owner: PostgresDatabase, each: Each) -> None:
+    core = each[Kind.CORE]
+    await owner.execute('CREATE DATABASE "els ewhere"')
+    try:
+        for statement in (
+            "ALTER ROLE codewarz_core SET search_path = pg_catalog",
+            "ALTER ROLE codewarz_core IN DATABASE codewarz SET default_transaction_read_only = on",
+            'ALTER ROLE codewarz_core IN DATABASE "els ewhere" SET work_mem = 64',
+        ):
+            await core.execute(statement)
+        assert await enforced(owner) == [
+            'ALTER ROLE "codewarz_core" RESET ALL',
+            'ALTER ROLE "codewarz_core" IN DATABASE "els ewhere" RESET ALL',
+            'ALTER ROLE "codewarz_core" IN DATABASE codewarz RESET ALL',
+        ]
+        assert await owner.fetch("SELECT * FROM pg_db_role_setting WHERE setrole = 'codewarz_core'::regrole") == []
+        assert await enforced(owner) == []
+    finally:
+        await owner.execute('DROP DATABASE "els ewhere"')
+
+
+async def test_a_login_that_could_not_connect_can(owner: PostgresDatabase, each: Each) -> None:
+    await owner.execute("ALTER ROLE codewarz_core NOLOGIN CONNECTION LIMIT 0 VALID UNTIL '2001-01-01'")
+    assert await enforced(owner) == [
+        "ALTER ROLE \"codewarz_core\" LOGIN CONNECTION LIMIT -1 VALID UNTIL 'infinity'",
+    ]
+    assert await one(each[Kind.CORE], "SELECT 1") == 1
+    assert await enforced(owner) == []
+
+
+async def test_nobody_calls_a_function_of_the_schema_and_triggers_fire_all_the_same(
+    owner: PostgresDatabase, each: Each
+) -> None:
+    await owner.execute("CREATE FUNCTION secret(x integer) RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM users'")
+    await owner.execute("CREATE PROCEDURE \"De lete\"() LANGUAGE sql AS 'DELETE FROM audit_log'")
+    await owner.execute("GRANT EXECUTE ON FUNCTION secret TO codewarz_gateway")
+    assert sorted(await enforced(owner)) == [
+        'REVOKE EXECUTE ON ROUTINE "De lete"() FROM PUBLIC CASCADE',
+        'REVOKE EXECUTE ON ROUTINE secret(integer) FROM "codewarz_gateway" CASCADE',
+        "REVOKE EXECUTE ON ROUTINE secret(integer) FROM PUBLIC CASCADE",
+    ]
+    for kind in Kind:
+        assert await is_refused(each[kind], "SELECT secret(1)")
+        assert await is_refused(each[kind], 'CALL "De lete"()')
+        assert await one(owner, "SELECT has_function_privilege($1, 'outbox_wakeup()', 'EXECUTE')", NAMES[kind]) is False
+    async with each[Kind.CORE].listen("outbox") as wakeups:
+        await each[Kind.CORE].execute(
+            "INSERT INTO outbox_messages VALUES ('a', 'verdict', 0, $1, '', '', 1, 1, 0, '', NULL, NULL, NULL)", b"{}"
+        )
+        with trio.fail_after(5):
+            await wakeups.wait()
+
+
+async def test_the_functions_of_an_extension_are_for_whom_it_made_them(owner: PostgresDatabase, each: Each) -> None:
+    await owner.execute("CREATE FUNCTION extra() RETURNS integer LANGUAGE sql AS 'SELECT 1'")
+    await owner.execute("ALTER EXTENSION plpgsql ADD FUNCTION extra()")
+    try:
+        await owner.execute("GRANT EXECUTE ON FUNCTION extra TO codewarz_gateway")
+        assert await enforced(owner) == ['REVOKE EXECUTE ON ROUTINE extra() FROM "codewarz_gateway" CASCADE']
+        assert await one(owner, "SELECT has_function_privilege('codewarz_gateway', 'extra()', 'EXECUTE')") is True
+    finally:
+        await owner.execute("ALTER EXTENSION plpgsql DROP FUNCTION extra()")
+
+
+@pytest.mark.parametrize(
+    ("grant", "revoke", "named"),
+    [
+        ("USAGE ON SCHEMA annex TO", "USAGE ON SCHEMA annex FROM", "schema annex"),
+        ("SELECT ON annex.papers TO", "SELECT ON annex.papers FROM", "table annex.papers"),
+        ("SELECT (x) ON annex.papers TO", "SELECT (x) ON annex.papers FROM", "table annex.papers"),
+        (
+            "EXECUTE ON FUNCTION pg_read_file(text) TO",
+            "EXECUTE ON FUNCTION pg_read_file(text) FROM",
+            r"function pg_catalog.pg_read_file\(",
+        ),
+        ("SET ON PARAMETER log_statement TO", "SET ON PARAMETER log_statement FROM", "parameter ACL log_statement"),
+    ],
+)
+async def test_a_grant_beyond_the_schema_is_named(
+    owner: PostgresDatabase, each: Each, grant: str, revoke: str, named: str
+) -> None:
+    await owner.execute("CREATE SCHEMA annex")
+    try:
+        await owner.execute("CREATE TABLE annex.papers (x INTEGER)")
+        await owner.execute(f"GRANT {grant} codewarz_gateway")
+        with pytest.raises(MigrationError, match=f"the login codewarz_gateway was granted something on {named}"):
+            await enforced(owner)
+        await owner.execute(f"REVOKE {revoke} codewarz_gateway")
+        assert await enforced(owner) == []
+    finally:
+        await owner.execute("DROP SCHEMA annex CASCADE")
+
+
+async def test_what_it_would_be_granted_of_later_tables_is_named(owner: PostgresDatabase, each: Each) -> None:
+    default = "ALTER DEFAULT PRIVILEGES IN SCHEMA public"
+    await owner.execute(f"{default} GRANT SELECT ON TABLES TO codewarz_gateway")
+    with pytest.raises(MigrationError, match=r"granted something on default acl .*in schema public on tables"):
+        await enforced(owner)
+    await owner.execute(f"{default} REVOKE SELECT ON TABLES FROM codewarz_gateway")
+    assert await enforced(owner) == []
+
+
 async def test_what_others_were_granted_is_theirs(owner: PostgresDatabase, each: Each) -> None:
     await owner.execute("CREATE ROLE of_backups LOGIN")
     await owner.execute("GRANT SELECT ON users TO of_backups")
@@ -225,6 +328,88 @@ async def test_nobodys_login_is_taken_over(owner: PostgresDatabase) -> None:
     await forget(owner, "almighty", "landlord")
 
 
+async def test_who_owns_something_in_another_database_is_refused(
+    owner: PostgresDatabase, postgres_engine: Postgres
+) -> None:
+    await owner.execute("CREATE ROLE absentee LOGIN")
+    await owner.execute("CREATE DATABASE abroad")
+    try:
+        async with AsyncioLoop() as aio, PostgresDatabase(postgres_engine.url_of("abroad"), aio) as abroad:
+            await abroad.execute("CREATE TABLE land (x INTEGER)")
+            await abroad.execute("ALTER TABLE land OWNER TO absentee")
+        for words in ("core=absentee", "core=absentee:long-enough-password"):
+            with pytest.raises(MigrationError, match="absentee is the owner of something on this server"):
+                await alone(owner, partial(enforce, logins=parse(words)))
+    finally:
+        await owner.execute("DROP DATABASE abroad WITH (FORCE)")
+        await owner.execute("DROP ROLE absentee")
+
+
+async def test_a_login_that_we_did_not_make_gets_no_password_and_is_not_changed(owner: PostgresDatabase) -> None:
+    await owner.execute("CREATE ROLE of_somebody LOGIN PASSWORD 'as it was' CONNECTION LIMIT 50")
+    await owner.execute("ALTER ROLE of_somebody SET work_mem = 64")
+    before = await owner.fetch("SELECT * FROM pg_authid WHERE rolname = 'of_somebody'")
+    with pytest.raises(MigrationError, match=r"of_somebody was made by somebody else: .* without a password"):
+        await alone(owner, partial(enforce, logins=parse("core=of_somebody:long-enough-password")))
+    logins = parse("core=of_somebody")
+    for power, statement in (
+        ("ALTER ROLE of_somebody CREATEDB", 'ALTER ROLE "of_somebody" NOCREATEDB'),
+        ("ALTER ROLE of_somebody NOLOGIN", 'ALTER ROLE "of_somebody" LOGIN'),
+        ("GRANT pg_monitor TO of_somebody", 'REVOKE pg_monitor FROM "of_somebody"'),
+    ):
+        await owner.execute(power)
+        with pytest.raises(MigrationError, match=f"of_somebody was made by somebody else.* say `{statement}`"):
+            await alone(owner, partial(enforce, logins=logins))
+        await owner.execute(statement)
+    await alone(owner, partial(enforce, logins=logins))
+    assert await owner.fetch("SELECT * FROM pg_authid WHERE rolname = 'of_somebody'") == before
+    await forget(owner, *logins)
+
+
+async def test_an_owner_who_may_not_make_roles_sees_to_the_grants_of_those_that_others_made(
+    owner: PostgresDatabase, postgres_engine: Postgres, wall: FixedWall
+) -> None:
+    await owner.execute("CREATE ROLE meek LOGIN PASSWORD 'meek'")
+    await owner.execute("CREATE ROLE meek_core LOGIN PASSWORD 'meek_core'")
+    await owner.execute("CREATE DATABASE meek OWNER meek")
+    url = re.sub("//[^@]*@", "//meek:meek@", postgres_engine.url_of("meek"))
+    async with AsyncioLoop() as aio, PostgresDatabase(url, aio) as database:
+        await migrate(database, MIGRATIONS, wall)
+        with pytest.raises(MigrationError, match=r"login meek may make no logins: .*`core=meek_core`"):
+            await alone(database, partial(enforce, logins=parse("core=meek_core:long-enough-password")))
+        assert await alone(database, partial(enforce, logins=parse("core=meek_core")))
+        assert await alone(database, partial(enforce, logins=parse("core=meek_core"))) == []
+    await owner.execute("DROP DATABASE meek WITH (FORCE)")
+    await forget(owner, "meek_core", "meek")
+
+
+async def test_who_owns_the_tables_and_not_the_database_is_told_what_its_owner_has_to_say(
+    owner: PostgresDatabase, postgres_engine: Postgres, wall: FixedWall
+) -> None:
+    await owner.execute("CREATE ROLE tenant LOGIN PASSWORD 'tenant'")
+    await owner.execute("CREATE ROLE tenant_gateway LOGIN")
+    await owner.execute("CREATE DATABASE rented")
+    rented = postgres_engine.url_of("rented")
+    logins = parse("gateway=tenant_gateway")
+    async with (
+        AsyncioLoop() as aio,
+        PostgresDatabase(rented, aio) as landlord,
+        PostgresDatabase(re.sub("//[^@]*@", "//tenant:tenant@", rented), aio) as tenant,
+    ):
+        await landlord.execute("GRANT CREATE, USAGE ON SCHEMA public TO tenant")
+        await migrate(tenant, MIGRATIONS, wall)
+        with pytest.raises(MigrationError, match=r"login tenant does not own .* database") as refused:
+            await alone(tenant, partial(enforce, logins=logins))
+        statements = re.findall("`([^`]*)`", str(refused.value))
+        assert "REVOKE TEMPORARY ON DATABASE rented FROM PUBLIC CASCADE" in statements
+        for statement in statements:
+            await landlord.execute(statement)
+        assert await alone(tenant, partial(enforce, logins=logins))
+        assert await alone(tenant, partial(enforce, logins=logins)) == []
+    await owner.execute("DROP DATABASE rented WITH (FORCE)")
+    await forget(owner, "tenant_gateway", "tenant")
+
+
 async def test_a_login_that_somebody_else_made_keeps_its_password(owner: PostgresDatabase) -> None:
     await owner.execute("CREATE ROLE made_elsewhere LOGIN PASSWORD 'as it was'")
     kept = await one(owner, "SELECT rolpassword FROM pg_authid WHERE rolname = 'made_elsewhere'")
@@ -247,6 +432,8 @@ async def test_who_only_reads_writes_nothing(each: Each, kind: Kind) -> None:
         "SELECT lo_from_bytea(0, 'x')",
         "SELECT lo_create(0)",
         "SELECT lo_creat(0)",
+        "SELECT pg_logical_emit_message(false, 'x', 'y')",
+        "SELECT pg_logical_emit_message(false, 'x', ''::bytea)",
         "SELECT token_hash FROM refresh_tokens",
         "SELECT package FROM problem_versions",
         "SELECT * FROM audit_log",
@@ -281,6 +468,7 @@ async def test_nobody_changes_the_schema_or_leaves_the_database(each: Each, kind
         "CREATE TRIGGER mine AFTER INSERT ON users FOR EACH STATEMENT EXECUTE FUNCTION outbox_wakeup()",
         "ALTER TABLE outbox_messages DISABLE TRIGGER outbox_wakeup",
         "CREATE ROLE mine",
+        "COMMENT ON ROLE codewarz_core IS 'mine'",
         "CREATE DATABASE mine",
         "SET ROLE codewarz",
         "ALTER SYSTEM SET fsync = off",
@@ -332,7 +520,32 @@ async def test_whoever_may_not_migrate_sees_that_nothing_is_missing_or_says_who_
         await migrate(core, MIGRATIONS, wall)
 
 
-async def test_whoever_lacks_a_grant_is_told_how_to_come_by_it(owner: PostgresDatabase, each: Each) -> None:
+async def test_whoever_lacks_a_grant_is_told_once_how_to_come_by_it(
+    owner: PostgresDatabase, each: Each, told: list[Any]
+) -> None:
+    core = each[Kind.CORE]
     await owner.execute("REVOKE SELECT ON users FROM codewarz_core")
-    with pytest.raises(Unavailable, match=r"run codewarz migrate as the owner \(permission denied for table users\)"):
-        await each[Kind.CORE].fetch("SELECT * FROM users")
+    for name in ("hidden", "hidden as well"):
+        with pytest.raises(NotPermitted, match=r"codewarz migrate as the owner \(permission denied for table users\)"):
+            await core.fetch("SELECT * FROM users WHERE username = $1", name)
+    with pytest.raises(NotPermitted, match=r"permission denied for table audit_log"):
+        async with core.transaction() as tx:
+            await tx.fetch("SELECT * FROM audit_log")
+    assert [(each["event"], each["log_level"], each["user"], each["refusal"]) for each in told] == [
+        ("not_permitted", "error", "codewarz_core", "permission denied for table users"),
+        ("not_permitted", "error", "codewarz_core", "permission denied for table audit_log"),
+    ]
+    assert "codewarz migrate" in told[0]["remedy"]
+    assert "hidden" not in str(told)
+
+
+async def test_whoever_may_not_even_connect_is_told_as_well(
+    owner: PostgresDatabase, each: Each, told: list[Any]
+) -> None:
+    await owner.execute("REVOKE CONNECT ON DATABASE codewarz FROM PUBLIC, codewarz_core")
+    try:
+        with pytest.raises(NotPermitted, match="permission denied for database"):
+            await each[Kind.CORE].fetch("SELECT 1")
+    finally:
+        await owner.execute("GRANT CONNECT ON DATABASE codewarz TO PUBLIC")
+    assert [each["event"] for each in told] == ["not_permitted"]
