@@ -59,13 +59,14 @@ def test_secrets_that_are_there_stay_and_so_does_everything_else(tmp_path: Path)
 def written_by(service: dict[str, Any], folder: Path, program: str, **passwords: str) -> str:
     """Run the command of an engine of compose.yaml with somebody in the server's place who shows what it is given; return that."""
     shell, option, text = service["command"]
+    text = text.replace("$$", "$").replace("/tmp/", f"{folder}/")
     for host, inside in (each.split(":")[:2] for each in service["volumes"] if each.startswith("./")):
         text = text.replace(inside, str(TOP / host))
     server = folder / program
     server.write_text(f"#!/bin/sh\n{SHOW[program]}")
     server.chmod(0o755)
     done = subprocess.run(
-        [shell, option, text.replace("$$", "$").replace("/tmp/", f"{folder}/")],
+        [shell, option, text],
         env={"PATH": f"{folder}:{os.environ['PATH']}", "MAXMEMORY": "1mb", **passwords},
         capture_output=True,
         text=True,
