@@ -50,7 +50,7 @@ PAUSE_FIRST_S = 0.1  # before an event that could not be applied goes back to th
 PAUSE_CAP_S = 5.0
 
 _log = structlog.get_logger("projector")
-_read: Callable[[bytes], BoardEvent] = reader(msgspec.json.Decoder(BoardEvent))
+read_event: Callable[[bytes], BoardEvent] = reader(msgspec.json.Decoder(BoardEvent))
 
 
 @dataclass(frozen=True)
@@ -295,7 +295,7 @@ class VerdictIntake:
 
     async def _settle(self, delivery: BrokerDelivery) -> None:
         try:
-            event = _read(delivery.message.body)
+            event = read_event(delivery.message.body)
         except Unreadable as error:
             _log.error("unreadable_message", message=delivery.message.message_id, error=error.detail)
             await delivery.reject()

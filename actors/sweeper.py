@@ -3,14 +3,15 @@
 - A submission without a verdict, which the outbox has not and no judge has a lease for, while nothing waits in the queue or later ones have overtaken it, has
   lost its message: it is published again.
 - One that was handed to judges STARTS_MOST times has killed them all: it gets a judge error.
-- A board that differs from the fold of the verdict log, twice in a row, is rebuilt.
+- A board that differs from the fold of the verdict log, twice in a row and not for what the outbox has yet to tell, is rebuilt.
 - What has served its time (sent outbox rows, used-up refresh tokens, old idempotency keys) is deleted, in batches.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -22,10 +23,11 @@ from actors.core.desk import Desk
 from actors.judge.intake import judge_error
 from actors.judge.lease import are_held
 from actors.outbox import SUBMISSION_QUEUE
-from actors.projector import Log
+from actors.projector import Log, read_event
 from contracts.errors import CodeWarzError
-from contracts.messages import BuildBoard, JudgeRequested, Priority
+from contracts.messages import BoardInvalidated, BuildBoard, Judged, JudgeRequested, Priority, Topic
 from contracts.ports import Broker, Database, Meter, Redis, Row, Rpc, WallClock
+from contracts.reading import Unreadable
 from supervisor.context import Context
 
 PERIOD_S = 5.0
@@ -72,8 +74,6 @@ class Sweeper:
             await self._attempt("submissions", self._sweep_waiting)
             if period % BOARDS_EVERY == BOARDS_EVERY - 1:
                 await self._attempt("boards", self.sweep_boards)
-            elif self._suspects:
-                await self._attempt("boards", self.look_again)
             if period % CLEAN_EVERY == 0:
                 await self._attempt("clean", self.clean)
             period += 1
@@ -213,30 +213,44 @@ class Sweeper:
         rows = await self.database.fetch(
             "SELECT id FROM contests WHERE starts_at_ms <= $1 AND ends_at_ms >= $2", now_ms, now_ms - KEEP_KEYS_MS
         )
-        return await self._sweep_boards([row["id"] for row in rows], is_last_look=False)
-
-    async def look_again(self) -> list[str]:
-        """Look once more at the boards that differed in the last sweep: what still does is wrong for a period, and not for another round."""
-        return await self._sweep_boards(sorted({contest_id for contest_id, *_ in self._suspects}), is_last_look=True)
-
-    async def _sweep_boards(self, contests: Sequence[str], *, is_last_look: bool) -> list[str]:
         differing: set[Difference] = set()
         unreadable: set[str] = set()
-        for contest_id in contests:
+        for row in rows:
             try:
-                differing |= await self._differences(contest_id)
+                differing |= await self._differences(row["id"])
             except UnreadableBoard as error:  # that is nobody's change on its way
-                _log.error("board_unreadable", contest=contest_id, error=error.detail)
-                unreadable.add(contest_id)
+                _log.error("board_unreadable", contest=row["id"], error=error.detail)
+                unreadable.add(row["id"])
+        if differing:
+            differing -= await self._untold(differing)
         rebuilt = sorted({contest_id for contest_id, *_ in differing & self._suspects} | unreadable)
         for contest_id in rebuilt:
             _log.error("board_differs", contest=contest_id)
             self.meter.count("boards_repaired")
             await self.rpc.call("leaderboard", BuildBoard(contest_id=contest_id, afresh=True), timeout=CORE_TIMEOUT_S)
-        # Somebody is always under way in a busy contest: it is not read in every period for that.
-        suspects = () if is_last_look else (each for each in differing if each[0] not in rebuilt)
-        self._suspects = frozenset(suspects)
+        self._suspects = frozenset(each for each in differing if each[0] not in rebuilt)
         return rebuilt
+
+    async def _untold(self, differing: set[Difference]) -> set[Difference]:
+        """Return those of which the outbox has yet to tell the boards, as while RabbitMQ takes nothing; all, where there is more than can be looked through."""
+        rows = await self.database.fetch(
+            "SELECT body FROM outbox_messages WHERE topic = $1 AND sent_at_ms IS NULL AND parked_at_ms IS NULL LIMIT $2",
+            Topic.VERDICT,
+            BATCH_MOST,
+        )
+        if len(rows) == BATCH_MOST:
+            return differing
+        contests, people = set[str](), set[tuple[str, str]]()
+        for row in rows:
+            with suppress(Unreadable):
+                event = read_event(row["body"])
+                if isinstance(event, BoardInvalidated):
+                    contests.add(event.contest_id)
+                elif not isinstance(event, Judged):
+                    people.add((event.contest_id, event.user_id))
+                elif event.change is not None:
+                    people.add((event.change.contest_id, event.change.user_id))
+        return {each for each in differing if each[0] in contests or (each[0], each[2]) in people}
 
     async def _differences(self, contest_id: str) -> set[Difference]:
         contest = await self.log.contest(contest_id)

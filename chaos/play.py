@@ -102,6 +102,7 @@ class Play:
         self._readers: list[Reader] = []
         self._contest_id = ""
         self._began_ms = self.house.evidence.clock.now_ms()
+        self._newcomers = NEWCOMERS  # who have not been told their verdict
 
     @property
     def _book(self) -> Book:
@@ -191,6 +192,7 @@ class Play:
         sent = self._book.new(person.name, RIGHT_ONE)
         await self._crowd.submit(person, sent, self.house.problem_id, self._contest_id)
         await self._crowd.follow(person, sent)
+        self._newcomers -= 1
 
     async def _is_watched(self) -> bool:
         return all(reader.board.version for reader in self._readers)
@@ -251,6 +253,8 @@ class Play:
                     why += (
                         [f"{len(self._book.untold)} have not been shown their verdict"] if self._others_untold() else []
                     )
+                    # Who signed up while something was away may not even have submitted by now.
+                    why += [f"{self._newcomers} newcomers have not come so far"] if self._newcomers else []
                     why += await self._strange_processes()
                 except CodeWarzError as error:
                     why = [error.detail]
@@ -304,7 +308,7 @@ class Play:
 
     async def _check_boards(self) -> list[Violation]:
         found = await boards_are_the_fold(self.house.evidence.boards, self.house.evidence.log, self._contest_id)
-        seen = {reader.name: (reader.board.version, reader.board.rows) for reader in self._readers}
+        seen = {reader.name: (reader.board.version, dict(reader.board.rows)) for reader in self._readers}
         for view in ("public", "jury"):
             path = f"/api/v1/leaderboard/{self._contest_id}?limit=500&view={view}"
             pages = {}

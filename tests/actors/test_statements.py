@@ -219,6 +219,7 @@ async def put_together(each: dict[Kind, PostgresDatabase], clock: Clock, rng: ra
     await sweeper.clean()
     await sweeper.sweep_everything()
     await sweeper._sent([{"id": "s"}])
+    await sweeper._untold(set())
     nobody: Any = None
     neighbours = Neighbours(core, nobody, MemoryBroker(), nobody, nobody, nobody, nobody, clock, rng)
     operations = QueueOperations(neighbours)

@@ -243,6 +243,28 @@ async def test_a_board_is_rebuilt_for_a_lasting_difference_and_not_because_someb
         assert await here.board_differs() == []
 
 
+async def test_what_the_outbox_has_yet_to_tell_a_board_is_no_difference(
+    database: Database, clock: Clock, rng: random.Random, meter: Meter, autojump_clock: trio.abc.Clock
+) -> None:
+    async with house(database, clock, rng, meter) as here:
+        sweeper = await by_hand(here)
+        for number, user in ((1, "ada"), (2, "bob")):
+            await here.submit(number, "AC", user)
+        await here.all_judged()
+        await here.board_settled()
+        await here.tree.stop("core/relay")
+        rank = f"board:{{{CONTEST}}}:{BoardView.PUBLIC}:rank"
+        await here.redis.call("ZADD", rank, 7, "ada")
+        unsent = "UPDATE outbox_messages SET sent_at_ms = $1 WHERE topic = 'verdict' AND correlation_id = 'c1'"
+        assert await database.execute(unsent, None) >= 1
+        assert [await sweeper.sweep_boards() for _ in range(3)] == [[], [], []]
+        await here.redis.call("ZADD", rank, 7, "bob")  # of whom there is nothing to tell
+        assert [await sweeper.sweep_boards() for _ in range(2)] == [[], [CONTEST]]
+        await here.redis.call("ZADD", rank, 7, "ada")
+        await database.execute(unsent, 1)
+        assert [await sweeper.sweep_boards() for _ in range(2)] == [[], [CONTEST]]
+
+
 async def test_a_board_that_somebody_spoiled_is_rebuilt_and_ends_no_sweeper(
     database: Database, clock: Clock, rng: random.Random, meter: Meter, autojump_clock: trio.abc.Clock
 ) -> None:

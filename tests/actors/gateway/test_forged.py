@@ -328,7 +328,7 @@ FORGED_EVENTS = {
 
 
 @pytest.mark.parametrize("forged", FORGED_EVENTS)
-async def test_a_board_equals_the_log_after_a_round_of_the_sweeper(
+async def test_a_board_equals_the_log_after_two_rounds_of_the_sweeper(
     house: House, board: Boards, meter: Meter, autojump_clock: MockClock, forged: str
 ) -> None:
     submit = Submit(
@@ -355,7 +355,7 @@ async def test_a_board_equals_the_log_after_a_round_of_the_sweeper(
     tree = Tree(Supervisor("sweeping", (Actor("sweeper", sweeper.run),)), rng=house.services.rng, wall_clock=lambda: 0)
     async with trio.open_nursery() as nursery:
         await nursery.start(tree.run)
-        await trio.sleep((BOARDS_EVERY + 2) * PERIOD_S)
+        await trio.sleep((2 * BOARDS_EVERY + 1) * PERIOD_S)
         await tree.shutdown()
     contest = await log.contest("open")
     assert contest is not None
