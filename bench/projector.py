@@ -25,6 +25,7 @@ from bench.report import quantile
 from chaos.engines import Redis
 from chaos.engines.child import HOST
 from chaos.engines.engine import find
+from chaos.engines.redis import ADMINISTRATOR
 from contracts.lua import lua
 from contracts.messages import Judged, ScoreChanged
 from contracts.scoring import BoardRules, Entry, Rules
@@ -159,7 +160,7 @@ async def _reference(engine: Redis, redis: ServerRedis, callers: int, updates: i
     keys = [f"board:{{c}}:{view}:{part}" for view in BoardView for part in parts]
     chance = "__rand_int__"  # redis-benchmark puts another number of 12 digits here each time
     words = ["EVALSHA", digest, str(len(keys)), *keys, chance, "", PROBLEM, chance, "1", str(AT_MS), "WA", "0"]
-    login = ["-h", HOST, "-p", str(engine.port), "-a", engine.password]
+    login = ["-h", HOST, "-p", str(engine.port), "--user", ADMINISTRATOR, "-a", engine.password]
     how = ["-n", str(updates), "-c", str(callers), "-r", str(SPREAD), "--csv"]
     program = find("redis-benchmark", "redis-tools")
     done = await trio.run_process([program, *login, *how, *words], capture_stdout=True, stderr=subprocess.DEVNULL)
