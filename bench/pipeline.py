@@ -179,10 +179,14 @@ async def _whole_way(cluster: Cluster, edges: Edges, rounds: int) -> Figures:
     to_accepted: list[float] = []
     to_browser: list[float] = []
     durable_to_browser: list[float] = []
+    durable_to_board: list[float] = []
+    durable_to_news: list[float] = []
+    news_to_browser: list[float] = []
     await edges.broker.declare(QUEUES)
     async with (
         edges.broker.consume(SUBMISSION_QUEUE.name, prefetch=10) as deliveries,
         stage.watching(HOST, gateway.port) as watcher,
+        stage.hearing(edges.redis) as heard,
     ):
         for number in range(rounds + WARM_UP):
             name = f"way-{number:05}"
@@ -200,8 +204,14 @@ async def _whole_way(cluster: Cluster, edges: Edges, rounds: int) -> Figures:
             work = await edges.rpc.call("core", GetWork(submission_id=name, attempt=1), timeout=stage.TIMEOUT_S)
             assert work is not None
             judged = trio.current_time()
-            durable = await stage.judge(edges.rpc, name, work.fencing)
+            durable, on_board = await stage.judge(edges.rpc, name, work.fencing)
             shown = await watcher.next_update(number)
+            news = (
+                heard[-1] if heard and heard[-1] > durable else shown
+            )  # we have no turn before the browser, now and then
+            durable_to_board.append(on_board - durable)
+            durable_to_news.append(news - durable)
+            news_to_browser.append(shown - news)
             to_browser.append(shown - judged)
             durable_to_browser.append(shown - durable)
             await delivery.ack()
@@ -214,6 +224,9 @@ async def _whole_way(cluster: Cluster, edges: Edges, rounds: int) -> Figures:
         | _spread("accepted_to_judge", from_accepted)
         | _spread("verdict_to_browser", to_browser)
         | _spread("durable_verdict_to_browser", durable_to_browser)
+        | _spread("durable_verdict_to_board", durable_to_board)
+        | _spread("durable_verdict_to_news", durable_to_news)
+        | _spread("news_to_browser", news_to_browser)
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import trio
 
+from actors.boards import BOARD_CHANNEL, BoardView
 from contracts.messages import (
     AttachProblem,
     ContestSettings,
@@ -21,7 +22,7 @@ from contracts.messages import (
     Submit,
     UpdateLeaderboard,
 )
-from contracts.ports import Rpc, WallClock
+from contracts.ports import Redis, Rpc, Subscription, WallClock
 from contracts.scoring import Rules
 from contracts.verdicts import Verdict
 
@@ -70,14 +71,32 @@ def submission(name: str, user: int = 0) -> Submit:
     )
 
 
-async def judge(rpc: Rpc, name: str, fencing: int) -> float:
-    """Persist a verdict as a judge does, and send it the fast way to the board. Returns when it was durable, on Trio's clock."""
+async def judge(rpc: Rpc, name: str, fencing: int) -> tuple[float, float]:
+    """Persist a verdict as a judge does, and send it the fast way to the board. Returns when it was durable, and when the board was said to have it, on Trio's
+    clock.
+    """
     verdict = PersistVerdict(submission_id=name, attempt=1, fencing=fencing, verdict=Verdict.WA, judge="bench")
     judged = await rpc.call("core", verdict, timeout=TIMEOUT_S)
     assert judged is not None, f"{name} was judged by somebody else"
     durable = trio.current_time()
     await rpc.call("leaderboard", UpdateLeaderboard(event=judged), timeout=TIMEOUT_S)
-    return durable
+    return durable, trio.current_time()
+
+
+@asynccontextmanager
+async def hearing(redis: Redis) -> AsyncIterator[list[float]]:
+    """Listen to what Redis says of the public board for the length of the block, as a gateway does: yields when each change was heard."""
+    heard: list[float] = []
+
+    async def listen(events: Subscription) -> None:
+        async for _channel, payload in events:
+            if json.loads(payload)["view"] == BoardView.PUBLIC:
+                heard.append(trio.current_time())
+
+    async with redis.subscribe(BOARD_CHANNEL) as events, trio.open_nursery() as nursery:
+        nursery.start_soon(listen, events)
+        yield heard
+        nursery.cancel_scope.cancel()
 
 
 @dataclass
