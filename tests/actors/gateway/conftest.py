@@ -25,6 +25,7 @@ from actors.projector import Log, Projector
 from actors.service import MailboxService
 from contracts.messages import (
     AttachProblem,
+    BuildBoard,
     ContestSettings,
     CreateContest,
     CreateUser,
@@ -229,3 +230,13 @@ async def ada(house: House) -> Visitor:
 @pytest.fixture
 async def bob(house: House) -> Visitor:
     return await house.user("bob")
+
+
+@pytest.fixture
+async def board(house: House, ada: Visitor, bob: Visitor) -> Boards:
+    """The board of a contest with one problem, of which ada and bob are."""
+    await house.problem("add")
+    await house.contest("open", "add")
+    await house.register("open", "ada", "bob")
+    await house.rpc.call("leaderboard", BuildBoard(contest_id="open"), timeout=5)
+    return house.services.boards

@@ -23,7 +23,6 @@ from contracts.errors import NotFound
 from contracts.life import State
 from contracts.messages import (
     BoardInvalidated,
-    BuildBoard,
     Judged,
     PersistVerdict,
     Progress,
@@ -42,15 +41,6 @@ from tests.actors.gateway.test_streams import BOARD, Event, Stream, opened, solv
 LATEST = 2**31 - 1
 SUBMISSION = "/api/v1/submissions/s1/stream"
 ROW = BoardRow(1, "ada", "forged", 9, 0, 5, {})
-
-
-@pytest.fixture
-async def board(house: House, ada: Visitor, bob: Visitor) -> Boards:
-    await house.problem("add")
-    await house.contest("open", "add")
-    await house.register("open", "ada", "bob")
-    await house.rpc.call("leaderboard", BuildBoard(contest_id="open"), timeout=5)
-    return house.services.boards
 
 
 async def forge(house: House, epoch: str, version: int, row: BoardRow | None = ROW) -> None:

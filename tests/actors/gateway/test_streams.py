@@ -117,15 +117,6 @@ async def opened(visitor: Visitor, path: str, **headers: str) -> AsyncIterator[S
             left.set()
 
 
-@pytest.fixture
-async def board(house: House, ada: Visitor, bob: Visitor) -> Boards:
-    await house.problem("add")
-    await house.contest("open", "add")
-    await house.register("open", "ada", "bob")
-    await house.rpc.call("leaderboard", BuildBoard(contest_id="open"), timeout=5)
-    return house.services.boards
-
-
 async def solve(house: House, board: Boards, user: str, number: int, verdict: Verdict = Verdict.WA) -> None:
     at_ms = house.clock.now_ms() + number
     await board.apply("open", user, [Entry(f"{user}-{number}", 1, user, "add", at_ms, verdict)])
