@@ -118,9 +118,7 @@ class Projector:
             batch = await ctx.inbox.receive_batch(BATCH_MOST)
             # Under overload nothing is done for somebody who has left: the outbox's event comes again.
             batch = [delivery for delivery in batch if not delivery.expired]
-            if len(batch) > 1:
-                batch = await self._apply_together(batch)
-            for delivery in batch:
+            for delivery in await self._apply_together(batch):
                 await self._answer(delivery)
             ctx.inbox.done()
 
@@ -129,37 +127,50 @@ class Projector:
 
         Those are repaired one after the other, or each of the batch would build the same board. So is one that somebody has spoiled.
         """
-        verdicts: dict[int, Judged] = {}
-        for number, delivery in enumerate(batch):
-            message = delivery.message
-            judged = message.event if isinstance(message, UpdateLeaderboard) else message
-            if isinstance(judged, Judged):
-                verdicts[number] = judged
-        started = trio.current_time()
-        changes = {number: judged.change for number, judged in verdicts.items() if judged.change is not None}
-        outcomes: Sequence[bool | CodeWarzError]
-        try:
-            outcomes = await self.boards.apply_each([(each.contest_id, _line(each)) for each in changes.values()])
-        except CodeWarzError as error:
-            outcomes = [error] * len(changes)
-        failed: set[int] = set()
-        applied = {number: judged for number, judged in verdicts.items() if judged.change is None}
-        for number, outcome in zip(changes, outcomes, strict=True):
+        left = dict(enumerate(batch))
+        verdicts = {
+            number: each for number, delivery in left.items() if (each := _judged(delivery.message)) is not None
+        }
+        outcomes = await self._apply_and_tell(list(verdicts.values())) if verdicts else []
+        for number, outcome in zip(verdicts, outcomes, strict=True):
             if isinstance(outcome, CodeWarzError):
-                batch[number].fail(outcome)
-                failed.add(number)
+                left.pop(number).fail(outcome)
             elif outcome:
-                applied[number] = verdicts[number]
-                self.meter.observe("projection_seconds", trio.current_time() - started)
-        try:
-            await self._tell(*applied.values())
-        except CodeWarzError as error:
-            for number in applied:
-                batch[number].fail(error)
-        else:
-            for number in applied:
-                batch[number].reply(None)
-        return [delivery for number, delivery in enumerate(batch) if number not in applied and number not in failed]
+                left.pop(number).reply(None)
+        return list(left.values())
+
+    async def _apply_and_tell(self, verdicts: Sequence[Judged]) -> list[bool | CodeWarzError]:
+        """Change the boards, and tell whoever watches the submissions, in one crossing: a verdict is durable and may be told whatever becomes of its board.
+
+        For each: whether its board has it (else ``_change`` repairs what stands in the way; told it is), or what failed.
+        """
+        changing = [number for number, judged in enumerate(verdicts) if judged.change is not None]
+        lines = [(change.contest_id, _line(change)) for judged in verdicts if (change := judged.change) is not None]
+        outcomes: list[bool | CodeWarzError] = [True] * len(verdicts)
+        untold: CodeWarzError | None = None
+        started = trio.current_time()
+
+        async def apply() -> None:
+            applied: Sequence[bool | CodeWarzError]
+            try:
+                applied = await self.boards.apply_each(lines)
+            except CodeWarzError as error:
+                applied = [error] * len(lines)
+            for number, outcome in zip(changing, applied, strict=True):
+                outcomes[number] = outcome
+                if outcome is True:
+                    self.meter.observe("projection_seconds", trio.current_time() - started)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(apply, name="apply")
+            try:
+                await progress.announce(self.redis, *map(_step, verdicts))
+            except CodeWarzError as error:
+                untold = error
+        # buggify at projector.applied
+        if untold is not None:
+            return [outcome if isinstance(outcome, CodeWarzError) else untold for outcome in outcomes]
+        return outcomes
 
     async def _answer(self, delivery: Delivery[Any]) -> None:
         try:
@@ -171,10 +182,11 @@ class Projector:
 
     async def _handle(self, message: Request[Any] | BoardEvent) -> None:
         match message:
-            case UpdateLeaderboard(event=judged):
-                await self._judged(judged)
-            case Judged():
-                await self._judged(message)
+            case (
+                UpdateLeaderboard(event=Judged(change=ScoreChanged() as change))
+                | Judged(change=ScoreChanged() as change)
+            ):
+                await self._change(change)
             case ParticipantsChanged():
                 await self._participant(message.contest_id, message.user_id)
             case BoardInvalidated():
@@ -205,16 +217,6 @@ class Projector:
         with suppress(UnreadableBoard):
             return await self.boards.contest_version(contest_id) == contest.version
         return False
-
-    async def _judged(self, judged: Judged) -> None:
-        """Apply what a verdict changes, and tell whoever watches the submission."""
-        if judged.change is not None:
-            await self._change(judged.change)
-        await self._tell(judged)
-
-    async def _tell(self, *applied: Judged) -> None:
-        # buggify at projector.applied
-        await progress.announce(self.redis, *map(_step, applied))
 
     async def _change(self, change: ScoreChanged) -> None:
         """Apply one line of the log, and repair what stands in its way: a board that is not there, a contestant who is not on it."""
@@ -325,6 +327,12 @@ class VerdictIntake:
                 pause_s = min(pause_s * 2, PAUSE_CAP_S)
             else:
                 return
+
+
+def _judged(message: Request[Any] | BoardEvent) -> Judged | None:
+    """Return the verdict that a message brings, whichever way it came."""
+    judged = message.event if isinstance(message, UpdateLeaderboard) else message
+    return judged if isinstance(judged, Judged) else None
 
 
 def _step(judged: Judged) -> Progress:

@@ -227,8 +227,15 @@ MUTATIONS: tuple[Mutation, ...] = (
         name="score_overwritten",
         breaks="a submission's score overwrites what the contestant did before on that problem",
         by=("I4",),
-        patch=(Replace(APPLY, "local lines = parse(redis.call('HGET', cells_key, field) or '')", "local lines = {}"),),
+        patch=(Replace(APPLY, "row.cells[problem] or empty_cell()", "empty_cell()"),),
         caught_by=0,
+    ),
+    Mutation(
+        name="late_line_counts_last",
+        breaks="a verdict that comes after that of a later submission counts as if it were the last one",
+        by=("I4",),
+        patch=(Replace(APPLY, "if not attempt and comes_last(packed, line) then", "if not attempt then"),),
+        caught_by=5,
     ),
     Mutation(
         name="freeze_ignored",
