@@ -1,6 +1,7 @@
 """The projector: the only writer of boards, and their rebuilder.
 
-Changes come twice: over the fast path (UpdateLeaderboard) and as the outbox's event of the same verdict through the broker; applying one again changes nothing.
+Changes come twice: over the fast path (UpdateLeaderboard) and, a little later, as the outbox's event of the same verdict through the broker; applying one again
+changes nothing.
 A board that is not in Redis is folded from the verdict log, whoever asks for it first.
 """
 
@@ -150,23 +151,24 @@ class Projector:
         untold: CodeWarzError | None = None
         started = trio.current_time()
 
-        async def apply() -> None:
-            applied: Sequence[bool | CodeWarzError]
-            try:
-                applied = await self.boards.apply_each(lines)
-            except CodeWarzError as error:
-                applied = [error] * len(lines)
-            for number, outcome in zip(changing, applied, strict=True):
-                outcomes[number] = outcome
-                if outcome is True:
-                    self.meter.observe("projection_seconds", trio.current_time() - started)
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(apply, name="apply")
+        async def tell() -> None:
+            nonlocal untold
             try:
                 await progress.announce(self.redis, *map(_step, verdicts))
             except CodeWarzError as error:
                 untold = error
+
+        applied: Sequence[bool | CodeWarzError]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(tell, name="tell")
+            try:
+                applied = await self.boards.apply_each(lines)
+            except CodeWarzError as error:
+                applied = [error] * len(lines)
+        for number, outcome in zip(changing, applied, strict=True):
+            outcomes[number] = outcome
+            if outcome is True:
+                self.meter.observe("projection_seconds", trio.current_time() - started)
         # buggify at projector.applied
         if untold is not None:
             return [outcome if isinstance(outcome, CodeWarzError) else untold for outcome in outcomes]

@@ -11,6 +11,7 @@ import trio
 from actors.core import submissions
 from actors.core.accepting import Overtaken
 from actors.core.actor import Core, CoreService
+from actors.core.desk import HEAD_START_MS
 from actors.core.people import API_TOKENS_MOST
 from contracts.errors import (
     CodeWarzError,
@@ -177,6 +178,16 @@ async def test_only_the_newest_fencing_number_writes_a_verdict(core: Rpc, clock:
     assert row is not None
     assert row["verdict"] == "AC"
     assert sum(b'"Judged"' in body for body in await outbox(database, "verdict")) == 1
+
+
+async def test_a_verdict_has_a_head_start_over_its_event_and_nothing_else_waits(
+    core: Rpc, clock: Clock, database: Database
+) -> None:
+    await scenes.running_contest(core, clock)
+    await core.call("core", submission(1), timeout=1)
+    assert await core.call("core", verdict(await work(core)), timeout=1) is not None
+    rows = await database.fetch("SELECT body, available_at_ms - created_at_ms AS waits_ms FROM outbox_messages")
+    assert {(b'"type":"Judged"' in row["body"], row["waits_ms"]) for row in rows} == {(True, HEAD_START_MS), (False, 0)}
 
 
 async def test_a_verdict_is_kept_whatever_a_validator_said(core: Rpc, clock: Clock, database: Database) -> None:
