@@ -53,11 +53,11 @@ async def contest(rpc: Rpc, clock: Clock, *, starts_in_ms: int = -HOUR_MS, lengt
     await rpc.call("core", AttachProblem(contest_id=CONTEST, problem_id=PROBLEM, label="A"), timeout=1)
 
 
-async def running_contest(rpc: Rpc, clock: Clock) -> None:
+async def running_contest(rpc: Rpc, clock: Clock, *, length_ms: int = 2 * HOUR_MS) -> None:
     """Make all three."""
     await people(rpc)
     await problem(rpc)
-    await contest(rpc, clock)
+    await contest(rpc, clock, length_ms=length_ms)
 
 
 def submission(number: int, user: str = "ada", **changes: object) -> Submit:
