@@ -192,6 +192,11 @@ class House:
         while await self.board_differs():
             await trio.sleep(0.2)
 
+    async def all_told(self) -> None:
+        """Wait until the outbox has sent everything: a verdict is on its board some time before."""
+        while await self.database.fetch("SELECT id FROM outbox_messages WHERE sent_at_ms IS NULL"):
+            await trio.sleep(0.2)
+
 
 @asynccontextmanager
 async def house(database: Database, clock: Clock, rng: random.Random, meter: Meter) -> AsyncIterator[House]:

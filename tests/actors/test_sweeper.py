@@ -20,7 +20,7 @@ from edge.memory_redis import MemoryRedis
 from supervisor import Actor, Supervisor, Tree
 from tests.actors import scenes
 from tests.actors.scenes import CONTEST, HOUR_MS, submission
-from tests.actors.test_pipeline import House, house
+from tests.actors.test_pipeline import House, MovingClock, house
 from tests.conftest import Clock
 
 
@@ -224,14 +224,15 @@ async def by_hand(here: House) -> Sweeper:
 
 
 async def test_a_board_is_rebuilt_for_a_lasting_difference_and_not_because_somebody_is_always_under_way(
-    database: Database, clock: Clock, rng: random.Random, meter: Meter, autojump_clock: trio.abc.Clock
+    database: Database, rng: random.Random, meter: Meter, autojump_clock: trio.abc.Clock
 ) -> None:
-    async with house(database, clock, rng, meter) as here:
+    async with house(database, MovingClock(), rng, meter) as here:
         sweeper = await by_hand(here)
         await here.submit(1, "AC", "ada")
         await here.submit(2, "AC", "bob")
         await here.all_judged()
         await here.board_settled()
+        await here.all_told()
         rank = f"board:{{{CONTEST}}}:{BoardView.PUBLIC}:rank"
         right = await here.redis.call("ZSCORE", rank, "ada")
         await here.redis.call("ZADD", rank, 7, "ada")
@@ -244,14 +245,15 @@ async def test_a_board_is_rebuilt_for_a_lasting_difference_and_not_because_someb
 
 
 async def test_what_the_outbox_has_yet_to_tell_a_board_is_no_difference(
-    database: Database, clock: Clock, rng: random.Random, meter: Meter, autojump_clock: trio.abc.Clock
+    database: Database, rng: random.Random, meter: Meter, autojump_clock: trio.abc.Clock
 ) -> None:
-    async with house(database, clock, rng, meter) as here:
+    async with house(database, MovingClock(), rng, meter) as here:
         sweeper = await by_hand(here)
         for number, user in ((1, "ada"), (2, "bob")):
             await here.submit(number, "AC", user)
         await here.all_judged()
         await here.board_settled()
+        await here.all_told()
         await here.tree.stop("core/relay")
         rank = f"board:{{{CONTEST}}}:{BoardView.PUBLIC}:rank"
         await here.redis.call("ZADD", rank, 7, "ada")
@@ -266,13 +268,14 @@ async def test_what_the_outbox_has_yet_to_tell_a_board_is_no_difference(
 
 
 async def test_a_board_that_somebody_spoiled_is_rebuilt_and_ends_no_sweeper(
-    database: Database, clock: Clock, rng: random.Random, meter: Meter, autojump_clock: trio.abc.Clock
+    database: Database, rng: random.Random, meter: Meter, autojump_clock: trio.abc.Clock
 ) -> None:
-    async with house(database, clock, rng, meter) as here:
+    async with house(database, MovingClock(), rng, meter) as here:
         sweeper = await by_hand(here)
         await here.submit(1, "AC", "ada")
         await here.all_judged()
         await here.board_settled()
+        await here.all_told()
         board = f"board:{{{CONTEST}}}:{BoardView.PUBLIC}"
         await here.redis.call("HSET", f"{board}:rows", "ada", b'{"user_id":"\xff"}', b"\xff", "[" * 10_000)
         await here.redis.call("ZADD", f"{board}:rank", "inf", "bob")

