@@ -99,13 +99,13 @@ async def test_a_worker_that_dies_is_a_failure_of_its_seed_and_is_replaced(stub:
 async def test_a_worker_that_hangs_is_a_failure_of_its_seed_and_is_replaced(
     stub: Stub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "SILENT_S_MOST", 0.5)
+    monkeypatch.setattr(module, "SILENT_S_MOST", 5.0)  # the others answer in it, however busy the machine is
     command = stub("if seed == 2: time.sleep(60)\nanswer(job)")
     batch = Batch(range(1, 4), many=1, command=command)
     await batch.run()
     (failure,) = batch.tally.failures
     assert failure.job.seed == 2
-    assert "no answer within 0.5 s of real time" in failure.violations[0].detail
+    assert "no answer within 5 s of real time" in failure.violations[0].detail
     assert sorted(batch.tally.traces) == [1, 3]
 
 
