@@ -739,9 +739,8 @@ async def test_whatever_is_cancelled_nothing_is_lost_or_stuck_and_no_channel_is_
     assert len(left) == len(set(left))
     assert not any((await settled_counts(broker, engine)).values())  # nothing is with a consumer
     assert life.confirmed <= {*left, *life.answered} <= life.begun
-    assert (
-        life.most_channels <= 64
-    )  # of eight tasks that leave some behind, which are about to be closed: on a busy machine a little later
+    # Of 570 that were broken off: some wait to be closed, on a busy machine more of them, but they are closed meanwhile and not only in the end.
+    assert life.most_channels <= 285
     assert broker._link.channels <= 2
     channels = await control(engine, "list_channels", "--no-table-headers", "number")
     assert len(channels.split()) <= 3
