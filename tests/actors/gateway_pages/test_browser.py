@@ -170,7 +170,7 @@ async def test_the_editor_indents_colours_stays_aligned_and_keeps_the_draft(hous
 
     def act(page: Any) -> None:
         page.goto(f"/contests/{OPEN}/problems/B")
-        page.wait_for_selector(".ed.is-lit")  # what is typed before its script has begun, the draft replaces
+        page.wait_for_selector(".ed.is-lit")
         page.select_option("#language", "python")
         page.click("#code")
         page.keyboard.press("Control+a")
@@ -195,6 +195,40 @@ async def test_the_editor_indents_colours_stays_aligned_and_keeps_the_draft(hous
     assert seen["keywords"] == ["def", "return", "and"]
     assert seen["sizes"] == [0, 0]
     assert seen["again"] == seen["text"]
+
+
+@pytest.mark.parametrize("draft", ["", "# a draft of yesterday\n"], ids=["no draft", "a draft"])
+async def test_what_is_written_before_the_editors_script_has_come_stays(draft: str, house: House, address: str) -> None:
+    """On a slow line the text area is there seconds before its script, and contestants paste."""
+    seen: dict[str, Any] = {}
+
+    def act(page: Any) -> None:
+        page.goto(f"/contests/{OPEN}/problems/B")
+        page.wait_for_selector(".ed.is-lit")
+        seen["starter"] = page.input_value("#code")
+        if draft:
+            page.fill("#code", draft)
+            page.locator("[data-draft]", has_text="Draft kept").wait_for()
+        held: list[Any] = []
+        page.route("**/js/problem*.js*", lambda route: held.append(route))  # noqa: PLW0108 - Playwright writes on its handler
+        with page.expect_request("**/js/problem*.js*"):
+            page.goto(f"/contests/{OPEN}/problems/B", wait_until="commit")
+        page.fill("#code", "print(1)\nprint(2)")
+        page.evaluate("document.getElementById('code').setSelectionRange(9, 9)")
+        (script,) = held
+        script.continue_()
+        page.locator("[data-draft]", has_text="Draft kept").wait_for()
+        seen["text"] = page.input_value("#code")
+        seen["caret"] = page.evaluate("document.getElementById('code').selectionStart")
+        seen["told"] = page.locator(".toast", has_text="Ctrl+Z brings your draft back").count()
+        page.keyboard.press("Control+z")
+        seen["before"] = page.input_value("#code")
+
+    await drive(house, address, act)
+    assert seen["text"] == "print(1)\nprint(2)"
+    assert seen["caret"] == 9
+    assert seen["told"] == (1 if draft else 0)
+    assert seen["before"] == (draft or seen["starter"])
 
 
 async def test_rows_look_the_same_before_and_after_the_scripts_draw_them(house: House, address: str) -> None:

@@ -46,9 +46,9 @@ export class Editor {
     this.repaint();
   }
 
-  /** Replace everything as an edit that Ctrl+Z takes back. */
-  replace(value) {
-    this.apply({ from: 0, to: this.value.length, insert: value, select: [0, 0] });
+  /** Replace everything as an edit that Ctrl+Z takes back; `select` is where the caret stands then. */
+  replace(value, select = [0, 0]) {
+    this.apply({ from: 0, to: this.value.length, insert: value, select });
   }
 
   repaint() {

@@ -49,7 +49,13 @@ function load(language) {
 addEventListener("pagehide", () => saving && saveDraft());
 const remembered = read("language");
 if (remembered && [...picker.options].some((option) => option.value === remembered)) picker.value = remembered;
+const early = editor.value; // typed or pasted while this script was still on its way: the contestant's, so it stays
+const { selectionStart, selectionEnd } = editor.text;
 load(picker.value);
+if (early && early !== editor.value) {
+  editor.replace(early, [selectionStart, selectionEnd]);
+  if (read(draftKey(picker.value))) toast("What you wrote while the page was loading is in the editor. Ctrl+Z brings your draft back.", "reset");
+}
 let current = picker.value;
 picker.addEventListener("change", () => {
   const chosen = picker.value;
