@@ -131,6 +131,10 @@ class Stage:
         self.world.take_down(engine, for_s)
         ways[engine, loses_its_data]()
 
+    def alarm(self, *, for_s: float) -> None:
+        """Let the broker take no message from anybody for a while, as when its memory is low; it hands out and counts what it has."""
+        self.world.alarm(for_s)
+
     @asynccontextmanager
     async def stopped_at(self, point: str, *, within_s: float = WITHIN_S) -> AsyncIterator[Arrival]:
         """Hold the first task that comes to a point in our code until the block ends; ``await arrival`` says in which process.

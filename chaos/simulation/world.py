@@ -74,6 +74,7 @@ class World:
         self.broken = trio.Event()
         self._cuts: dict[frozenset[str], float] = {}
         self._down: dict[str, float] = {}
+        self._alarmed_until = 0.0
         self._faults = frozenset(options.faults)
 
     # ---- what was seen -----------------------------------------------------------------------------------------------
@@ -126,12 +127,18 @@ class World:
         self._down[engine] = trio.current_time() + for_s
         self.trace("network", f"{engine} down for {for_s:.1f} s")
 
+    def alarm(self, for_s: float) -> None:
+        """Let the broker take no message from anybody for a while, as when its memory or its disk is low; all else that it does goes on."""
+        self._alarmed_until = trio.current_time() + for_s
+        self.trace("broker", f"alarm for {for_s:.1f} s")
+
     def heal(self) -> None:
         """From now on nothing goes wrong."""
         self.is_hurting = False
         self.has_healed = True
         self._cuts.clear()
         self._down.clear()
+        self._alarmed_until = 0.0
         self.trace("network", "healed")
 
     def is_cut(self, one: str, other: str) -> bool:
@@ -150,6 +157,10 @@ class World:
     def is_down(self, engine: str) -> bool:
         """Whether nobody can reach it."""
         return bool(self._down) and self._down.get(engine, 0.0) > trio.current_time()
+
+    def is_alarmed(self) -> bool:
+        """Whether the broker takes no message."""
+        return self._alarmed_until > trio.current_time()
 
     def latency_s(self) -> float:
         """Return how long a message takes."""

@@ -38,25 +38,42 @@ def test_the_cluster_holds_what_it_promises_in_every_scenario(path: Path) -> Non
     assert "✓ 4 seeds: no violation" in result.output
 
 
-def test_a_board_without_a_word_for_its_absence_is_noticed(tmp_path: Path) -> None:
-    """Two hundred seeds do not come to it, so the scenario is held to it here, as the mutations are to their seeds."""
-    replace = Replace("contracts/lua/board_state.lua", "return redis.call('GET', KEYS[2])", "return ''")
-    ask = Replace("contracts/lua/board_state.lua", "redis.call('SET', KEYS[2], ARGV[1], 'NX')\n", "")
-    mutation = Mutation(name="no_word_for_absence", breaks="", by=("I4",), patch=(ask, replace), caught_by=0)
+SWEEPER = "actors/sweeper.py"
+MUTATED = [
+    pytest.param(
+        "folded_before_a_loss",
+        "I4",
+        (
+            Replace("contracts/lua/board_state.lua", "redis.call('SET', KEYS[2], ARGV[1], 'NX')\n", ""),
+            Replace("contracts/lua/board_state.lua", "return redis.call('GET', KEYS[2])", "return ''"),
+        ),
+        id="a board without a word for its absence",
+    ),
+    pytest.param(
+        "told_by_the_outbox",
+        "scenario",
+        (Replace(SWEEPER, "            differing -= await self._untold(differing)\n", "            pass\n"),),
+        id="a board that has yet to be told is made afresh",
+    ),
+    pytest.param(
+        "told_by_the_outbox",
+        "scenario",
+        (Replace(SWEEPER, "            rows = await self._sent(rows)\n", ""),),
+        id="what the outbox has is published again",
+    ),
+]
+
+
+@pytest.mark.parametrize(("tale", "invariant", "patch"), MUTATED)
+def test_a_scenario_notices_what_it_is_there_for(
+    tale: str, invariant: str, patch: tuple[Replace, ...], tmp_path: Path
+) -> None:
+    """Seeds by chance do not come to these, so scenarios are held to them here, as the mutations are to their seeds."""
     house = copy_house(tmp_path / "house")
-    apply(mutation, house)
-    tale = HERE / "scenarios" / "folded_before_a_loss.py"
+    apply(Mutation(name="of_a_scenario", breaks="", by=(invariant,), patch=patch, caught_by=0), house)
+    command = "from chaos.simulation.cli import app; app()"
     done = subprocess.run(
-        [
-            sys.executable,
-            "-P",
-            "-c",
-            "from chaos.simulation.cli import app; app()",
-            "--scenario",
-            tale,
-            "--seeds",
-            "1",
-        ],
+        [sys.executable, "-P", "-c", command, "--scenario", HERE / "scenarios" / f"{tale}.py", "--seeds", "1"],
         env={**os.environ, "PYTHONPATH": str(house)},
         cwd=house,
         capture_output=True,
@@ -65,7 +82,7 @@ def test_a_board_without_a_word_for_its_absence_is_noticed(tmp_path: Path) -> No
         check=False,
     )
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "✗ seed 1  I4" in done.stdout, done.stdout
+    assert f"✗ seed 1  {invariant}" in done.stdout, done.stdout
 
 
 def test_the_example_in_the_page_runs_and_has_twenty_lines(tmp_path: Path) -> None:

@@ -11,10 +11,12 @@ import trio
 from chaos.simulation.faults import Fault
 from chaos.simulation.ledger import Ledger
 from chaos.simulation.world import Link, World
+from contracts.errors import Unavailable
 from contracts.ports import BrokerDelivery, BrokerMessage, Queue, QueueDepth
 from edge.memory_broker import MemoryBroker
 
 NAME = "broker"
+BLOCKED_S = 0.5  # how long the real edge waits for an alarm to end
 
 OnPublish = Callable[[str, BrokerMessage], None]
 
@@ -62,6 +64,7 @@ class SimulatedBroker:
         arrived = self._last
         try:
             await self._link.there(what, after=before)
+            await self._not_alarmed(what)
             self._on_publish(routing_key, message)
             await self._take(routing_key, message)
         finally:
@@ -69,6 +72,17 @@ class SimulatedBroker:
         if self._world.strikes(Fault.DUPLICATE, 0.03):
             await self._take(routing_key, message)
         await self._link.back(what, ambiguous=0.03)
+
+    async def _not_alarmed(self, what: str) -> None:
+        """Wait a moment for an alarm to end; Unavailable when it goes on."""
+        if not self._world.is_alarmed():
+            return
+        with trio.move_on_after(BLOCKED_S):
+            while self._world.is_alarmed():
+                await self._world.clock.sleep(0.1)
+            return
+        self._world.trace(self._link.machine.name, f"✗ {what}: the broker takes no message")
+        raise Unavailable(f"{what}: the broker takes no message at present", retry_after_s=BLOCKED_S)
 
     async def _take(self, routing_key: str, message: BrokerMessage) -> None:
         await self._engine.publish(routing_key, message)
