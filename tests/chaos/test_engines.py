@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +17,8 @@ from chaos.engines import container as containers
 from chaos.engines.container import PARENT, NoContainer
 from chaos.engines.engine import find
 from sandbox import leftovers
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(params=[Postgres, Redis], ids=lambda kind: str(kind.name))
@@ -262,3 +266,35 @@ def test_a_machine_without_docker_says_so(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(Missing, match="docker is not on this machine"):
         Redis(tmp_path / "redis").settle(Where.CONTAINERS)
+
+
+def test_whoever_may_not_install_is_told_of_what_is_missing_and_of_nothing_else(
+    tmp_path: Path, engines_folder: Path
+) -> None:
+    """As an ordinary user of Debian, whose PATH has no sbin."""
+    anybody = tmp_path / "id"
+    anybody.write_text("#!/bin/sh\necho 1000\n")
+    anybody.chmod(0o755)
+    done = subprocess.run(
+        [ROOT / "scripts" / "engines", "package-of-a-test"],
+        env={"PATH": f"{tmp_path}:/usr/local/bin:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    told = re.fullmatch(r"not installed: (.+)   \(sudo apt-get install (.+)\)\n", done.stderr)
+    assert told is not None, done.stderr
+    assert told[1] == told[2]
+    kinds = {"postgresql": Postgres, "redis-server": Redis, "rabbitmq-server": RabbitMq}
+    missing = {package for package, kind in kinds.items() if not is_here(kind(engines_folder / package))}
+    assert set(told[1].split()) == missing | {"package-of-a-test"}
+
+
+def is_here(engine: Engine) -> bool:
+    try:
+        engine.locate()
+    except Missing:
+        return False
+    return True
