@@ -21,6 +21,7 @@ import trio
 
 from contracts.errors import CodeWarzError, DeadlineExceeded, EdgeLost, Unavailable
 from contracts.ports import RedisReply
+from edge.deadline import apart
 from edge.redis_wire import LOSSES, Address, Wire, first
 
 LOOK_S = 0.5  # how exactly deadlines are kept while somebody waits
@@ -99,7 +100,7 @@ class Line:
                 self._refuse_all(error)
                 continue
             self.connections += 1
-            await self._exchange(wire)
+            await apart(self._exchange(wire))
 
     async def _exchange(self, wire: Wire) -> None:
         error: CodeWarzError = EdgeLost(f"{self._address}: the connection was closed before the reply came")

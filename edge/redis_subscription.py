@@ -14,6 +14,7 @@ import trio
 
 from contracts.errors import CodeWarzError, EdgeLost, Unavailable
 from edge.aio import AsyncioLoop, Feed
+from edge.deadline import timeout
 from edge.redis_error import RedisError
 from edge.redis_line import Limits
 from edge.redis_wire import LOSSES, Address, Wire, first, refused
@@ -90,7 +91,7 @@ class ServerSubscription:
     async def _subscribe(self, wire: Wire) -> None:
         """Name the channels and wait for the confirmations; messages may come between them already."""
         try:
-            async with asyncio.timeout(self._limits.connect_s):
+            async with timeout(self._limits.connect_s):
                 await wire.send([packed([_verb(name), name]) for name in self._channels])
                 missing = len(self._channels)
                 while missing:

@@ -6,7 +6,6 @@ one command at a time, and its own repetitions of a command whose outcome is unk
 
 from __future__ import annotations
 
-import asyncio
 import math
 import ssl
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from redis.exceptions import RedisError as DriverError
 
 from contracts.errors import CodeWarzError, Invalid, Unavailable
 from contracts.ports import RedisReply
+from edge.deadline import timeout
 from edge.redis_error import RETRY_AFTER_S, RedisError, meaning
 from edge.redis_words import packed
 
@@ -115,7 +115,7 @@ class Wire:
         """Connect and log in within ``connect_s`` seconds. Raises Unavailable, also when the server refuses the password or the database."""
         wire = cls(address, connect_s)
         try:
-            async with asyncio.timeout(connect_s):
+            async with timeout(connect_s):
                 await wire._connection.connect()
                 await wire._log_in(address)
         except TimeoutError as exc:

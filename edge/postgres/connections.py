@@ -25,6 +25,7 @@ import asyncpg
 import outcome
 
 from contracts.errors import EdgeLost, Unavailable
+from edge.deadline import timeout
 from edge.postgres.address import Address
 from edge.postgres.errors import AGAIN_S, is_lost, mapping, unreachable
 
@@ -81,7 +82,7 @@ class Connections:
         try:
             with mapping(self.address):
                 try:
-                    async with asyncio.timeout(self.statement_s):
+                    async with timeout(self.statement_s):
                         result = await work(connection)
                 except asyncpg.PostgresError as exc:
                     is_idle = not is_lost(exc)  # the server has said no, and waits for the next statement
@@ -111,7 +112,7 @@ class Connections:
         """Take back a connection of which nobody knows what it does: keep it when it answers to ``sql``, cut it otherwise."""
         if not connection.is_closed():
             try:
-                async with asyncio.timeout(PROOF_S):
+                async with timeout(PROOF_S):
                     await connection.execute(sql)
             except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError):
                 connection.terminate()
@@ -137,7 +138,7 @@ class Connections:
         lock_s, silence_s = min(self.statement_s / 2, LOCK_S_MOST), min(self.statement_s, SILENCE_S_MOST)
         idle, interval, probes = KEEPALIVE
         with mapping(self.address, unreachable):
-            async with asyncio.timeout(CONNECT_S):
+            async with timeout(CONNECT_S):
                 connection = await asyncpg.connect(
                     host=self.address.host,
                     port=self.address.port,
@@ -249,7 +250,7 @@ class Session:
             with mapping(self._connections.address):
                 if self._connection is None:
                     self._connection = await self._connections.take()
-                async with asyncio.timeout(self._connections.statement_s) as limit:
+                async with timeout(self._connections.statement_s) as limit:
                     await self._say_pending(self._connection)
                     while self._put_off:
                         await self._put_off.pop(0)(self._connection)
@@ -267,7 +268,7 @@ class Session:
         try:
             with mapping(self._connections.address):
                 try:
-                    async with asyncio.timeout(self._connections.statement_s):
+                    async with timeout(self._connections.statement_s):
                         status = await _to_its_end(connection, "; ".join(self._pending))
                 except asyncpg.PostgresError as exc:
                     is_idle = not is_lost(exc)

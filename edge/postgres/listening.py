@@ -8,7 +8,6 @@ queries per second and listener, and none while nobody waits.
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -16,6 +15,7 @@ import trio
 
 from contracts.errors import EdgeLost
 from edge.aio import AsyncioLoop, Feed
+from edge.deadline import timeout
 from edge.postgres.errors import mapping
 
 if TYPE_CHECKING:
@@ -66,13 +66,13 @@ class PostgresWakeups:
         connection = self._connection = await self._connections.connect()
         connection.add_termination_listener(self._lost)
         with mapping(self._connections.address):
-            async with asyncio.timeout(ANSWER_S):
+            async with timeout(ANSWER_S):
                 await connection.add_listener(self._channel, self._notified)
 
     async def _ask(self) -> None:
         assert self._connection is not None
         try:
-            async with asyncio.timeout(ANSWER_S):
+            async with timeout(ANSWER_S):
                 await self._connection.execute("SELECT 1")
         except Exception as exc:
             self._cut()

@@ -16,6 +16,7 @@ from pamqp.commands import Basic
 from contracts.errors import EdgeLost, Invalid, NotFound, Unavailable
 from contracts.ports import BrokerDelivery, BrokerMessage, Queue, QueueDepth
 from edge.aio import AsyncioLoop
+from edge.deadline import timeout
 from edge.rabbitmq import topology
 from edge.rabbitmq.consumer import Consumer
 from edge.rabbitmq.delivery import Delivery
@@ -134,12 +135,12 @@ class RabbitMqBroker:
         merged = topology.check(queues, self._queues)
         connection = await self._link.connection()
         with mapped("declaring the queues"):
-            async with asyncio.timeout(RPC_S):
+            async with timeout(RPC_S):
                 for queue in queues:
                     if queue.name not in self._queues:
                         await topology.check_shape(connection, queue)
         with mapped("declaring the queues"):
-            async with asyncio.timeout(RPC_S):
+            async with timeout(RPC_S):
                 await topology.make(connection, merged)
         self._queues = topology.check(queues, self._queues)
 
@@ -157,7 +158,7 @@ class RabbitMqBroker:
         await self._link.connection()
         try:
             with mapped(what):
-                async with asyncio.timeout(RPC_S), self._asking:
+                async with timeout(RPC_S), self._asking:
                     if self._desk is None or self._desk.is_closed:
                         self._desk = await self._link.channel()
                     channel = self._desk
@@ -205,7 +206,7 @@ class RabbitMqBroker:
             raise
 
     async def _take_on(self, gets: _Gets, parts: Sequence[str]) -> Delivery | None:
-        async with asyncio.timeout(RPC_S):
+        async with timeout(RPC_S):
             for part in reversed(parts):
                 delivered = await gets.channel.basic_get(part)
                 if isinstance(delivered.delivery, Basic.GetOk):
@@ -220,7 +221,7 @@ class RabbitMqBroker:
             with mapped(f"looking into {queue!r}"):
                 for part in reversed(parts):
                     while len(found) < limit:
-                        async with asyncio.timeout(RPC_S):
+                        async with timeout(RPC_S):
                             delivered = await channel.basic_get(part)
                         if not isinstance(delivered.delivery, Basic.GetOk):
                             break

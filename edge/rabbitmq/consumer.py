@@ -25,6 +25,7 @@ from pamqp.commands import Basic
 
 from contracts.errors import CodeWarzError, EdgeLost
 from edge.aio import AsyncioLoop, Feed
+from edge.deadline import timeout
 from edge.rabbitmq.delivery import Delivery
 from edge.rabbitmq.errors import TopologyGone, mapped
 from edge.rabbitmq.link import CLOSE_S, RPC_S, Link, close_channel
@@ -129,7 +130,7 @@ class Consumer:
 
         self._subscriptions.append(subscription)
         with mapped(f"consuming {self._name!r}"):
-            async with asyncio.timeout(RPC_S):
+            async with timeout(RPC_S):
                 if credit != self._prefetch:
                     await self.channel.basic_qos(prefetch_count=credit)
                     self._prefetch = credit
@@ -208,7 +209,7 @@ class Consumer:
                 self._hand_out(self._held[priority].popleft())
                 return True
             with mapped(f"consuming {self._name!r}"):
-                async with asyncio.timeout(RPC_S):
+                async with timeout(RPC_S):
                     delivered = await self.channel.basic_get(self._parts[priority])
             if isinstance(delivered.delivery, Basic.GetOk):
                 self._hand_out(Delivery(self._aio, self, delivered))
@@ -227,6 +228,6 @@ class Consumer:
     async def _cancel(self, subscription: Subscription) -> None:
         """End a subscription. What was on its way comes before the answer; what it delivered is still to be settled."""
         with mapped(f"consuming {self._name!r}"):
-            async with asyncio.timeout(RPC_S):
+            async with timeout(RPC_S):
                 await self.channel.basic_cancel(subscription.tag)
         self._subscriptions.remove(subscription)

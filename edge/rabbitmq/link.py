@@ -15,6 +15,7 @@ from aiormq import Connection
 from aiormq.channel import Channel
 
 from contracts.errors import CodeWarzError, Unavailable
+from edge.deadline import timeout
 from edge.rabbitmq import leniency
 from edge.rabbitmq.errors import mapped
 from edge.rabbitmq.url import Address
@@ -99,7 +100,7 @@ class Link:
         """Open a channel. Its frames wait without a bound of their own, so that one that is slow or dead does not stop the others."""
         connection = await self.connection()
         with mapped("opening a channel"):
-            async with asyncio.timeout(RPC_S):
+            async with timeout(RPC_S):
                 channel = await connection.channel(publisher_confirms=confirms, frame_buffer_size=0)
         assert isinstance(channel, Channel)
         return channel
@@ -134,7 +135,7 @@ class Link:
         connection = self._connection
         try:
             with mapped(f"connecting to RabbitMQ at {self._address}"):
-                async with asyncio.timeout(CONNECT_S):
+                async with timeout(CONNECT_S):
                     if connection is None:
                         connection = await self._open()
                     await self._prepare(connection)
@@ -186,12 +187,12 @@ class Link:
 async def _end(connection: Connection) -> None:
     """Close in good order; a server that does not answer is left to the driver, which ends by itself."""
     with suppress(TimeoutError, OSError):
-        async with asyncio.timeout(CLOSE_S):
+        async with timeout(CLOSE_S):
             await connection.close(ConnectionError("closed by us"))
 
 
 async def close_channel(channel: Channel) -> None:
     """Close a channel; RabbitMQ takes back what is unsettled on it. One that does not answer is dead, or is closed as soon as it reads again."""
     with suppress(CodeWarzError), mapped("closing a channel"):
-        async with asyncio.timeout(CLOSE_S):
+        async with timeout(CLOSE_S):
             await channel.close(ConnectionError("closed by us"))

@@ -10,6 +10,7 @@ from aiormq.channel import Channel
 
 from contracts.errors import DeadlineExceeded, Unavailable
 from contracts.ports import BrokerMessage
+from edge.deadline import timeout
 from edge.rabbitmq.errors import TopologyGone, mapped
 from edge.rabbitmq.link import Link
 from edge.rabbitmq.topology import EXCHANGE, key_of, level_of
@@ -38,7 +39,7 @@ class Publisher:
         await self._link.connection()  # not within the deadline: until there is one nothing happens, and that is known
         try:
             with mapped(what):
-                async with asyncio.timeout(self._confirm_s), self._places, self._alone(message.message_id):
+                async with timeout(self._confirm_s), self._places, self._alone(message.message_id):
                     channel = await self._ready_channel()
                     await channel.basic_publish(
                         message.body,
@@ -73,7 +74,7 @@ class Publisher:
         """Return the channel, opened when there is none; Unavailable while RabbitMQ takes no messages from anybody."""
         connection = await self._link.connection()
         try:
-            async with asyncio.timeout(BLOCKED_S):
+            async with timeout(BLOCKED_S):
                 await connection.ready()
         except TimeoutError as error:
             text = "RabbitMQ takes no messages at present: its memory or its disk is low"

@@ -21,6 +21,7 @@ from typing import Any
 import structlog
 
 from contracts.errors import CodeWarzError, DeadlineExceeded, Unavailable
+from edge.deadline import timeout
 from edge.rpc.client import Call, Connection
 from edge.rpc.failures import NotBegun
 from edge.rpc.http2 import CLOSE_S
@@ -159,7 +160,7 @@ class Target:
 
     async def _refresh(self) -> None:
         try:
-            async with asyncio.timeout(RESOLVE_S):
+            async with timeout(RESOLVE_S):
                 found = await resolve(self._name.host, self._name.port)
         except OSError as error:  # TimeoutError is one; what was known stays known
             self.error = f"the name {self._name.host} cannot be resolved ({error})"
@@ -241,7 +242,7 @@ class Balance:
         if targets is None:
             raise Unavailable(f"CODEWARZ_RPC names no address of {service!r}")
         try:
-            async with asyncio.timeout(call.left_s):
+            async with timeout(call.left_s):
                 return await self._somewhere(service, targets, call)
         except TimeoutError as error:
             if call.is_sent:

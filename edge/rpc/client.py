@@ -23,6 +23,7 @@ from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
 
 from contracts.errors import CodeWarzError, EdgeLost, Unavailable
+from edge.deadline import timeout
 from edge.rpc.failures import NotBegun, error_of
 from edge.rpc.http2 import CALLS_MAX, Handler, Http2, framed, read_message
 from edge.rpc.url import Address
@@ -71,7 +72,7 @@ class Connection(Handler):
         loop = asyncio.get_running_loop()
         is_up = False
         try:
-            async with asyncio.timeout(CONNECT_S):
+            async with timeout(CONNECT_S):
                 await loop.create_connection(
                     self._make_protocol,
                     address.host,

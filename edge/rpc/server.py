@@ -29,6 +29,7 @@ from h2.exceptions import ProtocolError
 
 from contracts.errors import CodeWarzError, EdgeLost, Malformed, NotFound, Unavailable
 from edge.aio import AsyncioLoop
+from edge.deadline import timeout
 from edge.rpc import context, http2
 from edge.rpc.callers import Caller, Callers
 from edge.rpc.failures import trailers_of
@@ -296,7 +297,7 @@ class Peer(Handler):
     async def _serve(self, stream: Stream, call: Incoming | None) -> None:
         left_s = TIMEOUT_S if call is None else call.left_s
         try:
-            async with asyncio.timeout(left_s + GRACE_S):
+            async with timeout(left_s + GRACE_S):
                 await self._answer(stream, call)
         except TimeoutError:  # the client sends or reads too slowly
             if stream.closable:
