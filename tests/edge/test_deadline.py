@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import pytest
 
@@ -40,6 +41,15 @@ async def group_that_fails() -> None:
             group.create_task(asyncio.sleep(10))
 
 
+async def is_cancelled(coroutine: Coroutine[Any, Any, None], *, after_turns: int) -> None:
+    task = asyncio.create_task(coroutine)
+    for _ in range(after_turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
 def test_a_deadline_is_a_timeout_error_and_what_ends_in_time_is_nothing(made: Timeout) -> None:
     async def main() -> None:
         await expires(made)
@@ -68,14 +78,7 @@ def test_it_is_one_while_a_cancelled_task_tidies_up(made: Timeout) -> None:
             await expires(made)
             tidied.append(True)
 
-    async def main() -> None:
-        task = asyncio.create_task(worker())
-        await asyncio.sleep(0)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-
-    asyncio.run(main())
+    asyncio.run(is_cancelled(worker(), after_turns=1))
     assert tidied == [True]
 
 
@@ -84,14 +87,7 @@ def test_a_cancellation_from_outside_stays_one(made: Timeout) -> None:
         async with made(10.0):
             await asyncio.sleep(10)
 
-    async def main() -> None:
-        task = asyncio.create_task(worker())
-        await asyncio.sleep(0)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-
-    asyncio.run(main())
+    asyncio.run(is_cancelled(worker(), after_turns=1))
 
 
 def test_a_group_that_fails_apart_leaves_no_trace_in_its_callers_task() -> None:
@@ -109,12 +105,4 @@ def test_a_cancellation_that_a_failing_group_swallows_is_raised_all_the_same() -
         await apart(group_that_fails())
         pytest.fail("it went on")
 
-    async def main() -> None:
-        task = asyncio.create_task(caller())
-        for _ in range(3):  # the group's task has failed, and the group has not heard of it
-            await asyncio.sleep(0)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-
-    asyncio.run(main())
+    asyncio.run(is_cancelled(caller(), after_turns=3))  # the group's task has failed, and the group has not heard of it
