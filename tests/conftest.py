@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import pytest
 import trio
 import trustme
+from hypothesis import HealthCheck, settings
 
 from actors.core.actor import Core, CoreService
 from chaos.engines import Engine, Missing, Postgres, RabbitMq, Redis
@@ -33,6 +34,10 @@ pytest.register_assert_rewrite(
     "tests.edge.conformance_redis",
     "tests.edge.conformance_rpc",
 )
+
+# How long an example takes says something about the machine, not about what is promised. Figures are in bench/.
+settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("house")
 
 SQL = Path(__file__).parent.parent / "contracts" / "sql"
 MIGRATIONS = load_migrations(SQL, "sqlite")

@@ -69,7 +69,7 @@ def test_any_order_and_any_number_of_deliveries_make_the_board_that_the_fold_say
 ) -> None:
     engine: RedisEngine | None = None if variant == "memory" else request.getfixturevalue("redis_engine")
 
-    @settings(max_examples=examples, deadline=None)
+    @settings(max_examples=examples)
     @given(boards(), entries(), st.randoms(use_true_random=False), st.integers(0, 8))
     def play(rules: BoardRules, log: list[Entry], rnd: random.Random, loaded: int) -> None:
         trio.run(check_order, engine, rules, log, rnd, loaded)

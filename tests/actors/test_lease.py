@@ -179,7 +179,7 @@ class Leases(RuleBasedStateMachine):
 
 
 TestLeases = Leases.TestCase
-TestLeases.settings = settings(max_examples=40, deadline=None)
+TestLeases.settings = settings(max_examples=40)
 
 
 SPOILED = {

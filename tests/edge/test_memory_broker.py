@@ -215,7 +215,7 @@ async def live(data: st.DataObject) -> None:
     await life.end()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.data())
 def test_whatever_happens_nothing_is_lost_doubled_or_out_of_order(data: st.DataObject) -> None:
     trio.run(live, data, clock=MockClock(autojump_threshold=0))

@@ -24,7 +24,7 @@ from tests.edge.conftest import FixedWall
 from tests.edge.resp import BlockingClient
 
 Words = tuple[RedisValue, ...]
-EXAMPLES = settings(max_examples=120, deadline=None)
+EXAMPLES = settings(max_examples=120)
 
 
 @pytest.fixture(scope="module")
@@ -350,7 +350,7 @@ lines = st.tuples(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     steps=st.lists(st.tuples(users, st.lists(lines, max_size=3)), max_size=12), rules=st.sampled_from(["icpc", "ioi"])
 )

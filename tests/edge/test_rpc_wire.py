@@ -72,7 +72,7 @@ def requests() -> list[type[Request[Any]]]:
 
 
 @pytest.mark.parametrize("method", METHOD_CASES)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_what_was_sent_is_what_arrives(method: Method, data: st.DataObject) -> None:
     request = data.draw(values_of(method.request))

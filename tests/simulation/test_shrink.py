@@ -65,7 +65,7 @@ async def test_each_step_is_told() -> None:
     assert all(each.users >= 3 for each in steps)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 500),
     faults=st.sets(st.sampled_from(list(Fault)), max_size=4),

@@ -136,4 +136,4 @@ class MailboxModel(RuleBasedStateMachine):
 
 
 TestMailboxModel = MailboxModel.TestCase
-TestMailboxModel.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestMailboxModel.settings = settings(max_examples=60, stateful_step_count=30)

@@ -318,7 +318,7 @@ class World:
         assert next_wake(state) > self.now, "a timer that is due must have been dealt with"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(state=supervisors(), sequence=st.lists(happenings, max_size=40))
 def test_for_any_sequence_of_events(state: State, sequence: list[tuple[float, PolicyEvent]]) -> None:
     world = World(state)
@@ -332,7 +332,7 @@ def test_for_any_sequence_of_events(state: State, sequence: list[tuple[float, Po
         world.tell(event)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(state=supervisors(), sequence=st.lists(happenings, max_size=20))
 def test_left_alone_everything_comes_to_rest(state: State, sequence: list[tuple[float, PolicyEvent]]) -> None:
     """After any trouble: when children become ready and go when told to, nothing waits for ever."""

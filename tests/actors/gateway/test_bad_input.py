@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 import trio
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.gateway.bodies import BoundedBody, decode_json, decode_multipart, decode_query
@@ -289,7 +289,7 @@ class TestBodies:
         b: int = 0
         c: list[str] = []
 
-    @settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=300)
     @given(st.binary(max_size=300))
     def test_bytes_decode_or_are_refused(self, raw: bytes) -> None:
         error = refusal(lambda: decode_json(raw, "application/json", self.Thing))
