@@ -25,7 +25,7 @@ async def people(rpc: Rpc) -> None:
         request = CreateUser(
             user_id=name, username=name.title(), email=f"{name}@example.org", password_hash="x", role=role
         )
-        await rpc.call("core", request, timeout=1)
+        await rpc.call("core", request, timeout=10)
 
 
 async def problem(
@@ -42,15 +42,15 @@ async def problem(
         is_public=is_public,
         imported_by=imported_by,
     )
-    await rpc.call("core", request, timeout=1)
+    await rpc.call("core", request, timeout=10)
 
 
 async def contest(rpc: Rpc, clock: Clock, *, starts_in_ms: int = -HOUR_MS, length_ms: int = 2 * HOUR_MS) -> None:
     """Make a contest, by default in its middle, with the problem as A."""
     start = clock.now_ms() + starts_in_ms
     settings = ContestSettings(title="Open", rules=Rules.ICPC, starts_at_ms=start, ends_at_ms=start + length_ms)
-    await rpc.call("core", CreateContest(contest_id=CONTEST, settings=settings, created_by="root"), timeout=1)
-    await rpc.call("core", AttachProblem(contest_id=CONTEST, problem_id=PROBLEM, label="A"), timeout=1)
+    await rpc.call("core", CreateContest(contest_id=CONTEST, settings=settings, created_by="root"), timeout=10)
+    await rpc.call("core", AttachProblem(contest_id=CONTEST, problem_id=PROBLEM, label="A"), timeout=10)
 
 
 async def running_contest(rpc: Rpc, clock: Clock, *, length_ms: int = 2 * HOUR_MS) -> None:

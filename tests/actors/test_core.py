@@ -64,7 +64,7 @@ def verdict(fencing: int, verdict: Verdict = Verdict.AC, *, attempt: int = 1, ju
 
 
 async def work(rpc: Rpc, attempt: int = 1) -> int:
-    found = await rpc.call("core", GetWork(submission_id="s1", attempt=attempt), timeout=1)
+    found = await rpc.call("core", GetWork(submission_id="s1", attempt=attempt), timeout=10)
     assert found is not None
     return found.fencing
 
@@ -73,11 +73,11 @@ async def test_an_accepted_submission_and_its_message_are_one_commit(
     core: Rpc, clock: Clock, database: Database
 ) -> None:
     await scenes.running_contest(core, clock)
-    reply = await core.call("core", submission(1), timeout=1)
+    reply = await core.call("core", submission(1), timeout=10)
     assert reply.submission_id == "s1"
     assert len(await outbox(database, "submission")) == 1
     with pytest.raises(NotFound):
-        await core.call("core", submission(2, problem_id="nowhere"), timeout=1)
+        await core.call("core", submission(2, problem_id="nowhere"), timeout=10)
     assert len(await outbox(database, "submission")) == 1
 
 
@@ -116,14 +116,14 @@ async def test_one_idempotency_key_makes_one_submission_even_from_two_clients_at
     assert len({reply.submission_id for reply in replies}) == 1
     assert sorted(reply.replayed for reply in replies) == [False, True, True]
     with pytest.raises(Invalid, match="another body"):
-        await core.call("core", submission(9, idempotency_key="k", body_hash="other"), timeout=1)
+        await core.call("core", submission(9, idempotency_key="k", body_hash="other"), timeout=10)
 
 
 async def test_submissions_that_another_core_overtook_are_looked_at_again_one_by_one(
     core: Rpc, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await scenes.running_contest(core, clock)
-    first = await core.call("core", submission(1, idempotency_key="k", body_hash="h"), timeout=1)
+    first = await core.call("core", submission(1, idempotency_key="k", body_hash="h"), timeout=10)
 
     async def overtaken(desk: object, requests: object) -> None:
         raise Overtaken
@@ -148,32 +148,32 @@ async def test_nobody_submits_before_the_start_or_after_the_end(core: Rpc, clock
     await scenes.problem(core)
     await scenes.contest(core, clock, starts_in_ms=HOUR_MS)
     with pytest.raises(NotFound):  # its very existence is a secret
-        await core.call("core", submission(1), timeout=1)
+        await core.call("core", submission(1), timeout=10)
     with pytest.raises(NotFound):
-        await core.call("core", submission(1, contest_id=None), timeout=1)
+        await core.call("core", submission(1, contest_id=None), timeout=10)
     clock.at_ms += 2 * HOUR_MS
-    await core.call("core", submission(2), timeout=1)
+    await core.call("core", submission(2), timeout=10)
     with pytest.raises(Forbidden, match="running contest"):
-        await core.call("core", submission(3, contest_id=None), timeout=1)
+        await core.call("core", submission(3, contest_id=None), timeout=10)
     clock.at_ms += 2 * HOUR_MS
     with pytest.raises(Conflict, match="practise"):
-        await core.call("core", submission(4), timeout=1)
-    await core.call("core", submission(5, contest_id=None), timeout=1)
+        await core.call("core", submission(4), timeout=10)
+    await core.call("core", submission(5, contest_id=None), timeout=10)
 
 
 async def test_only_the_newest_fencing_number_writes_a_verdict(core: Rpc, clock: Clock, database: Database) -> None:
     await scenes.running_contest(core, clock)
-    await core.call("core", submission(1), timeout=1)
+    await core.call("core", submission(1), timeout=10)
     stale = await work(core)
     newest = await work(core)
     assert newest > stale
-    assert await core.call("core", verdict(stale, Verdict.WA), timeout=1) is None
-    judged = await core.call("core", verdict(newest), timeout=1)
+    assert await core.call("core", verdict(stale, Verdict.WA), timeout=10) is None
+    judged = await core.call("core", verdict(newest), timeout=10)
     assert isinstance(judged, Judged)
     assert judged.change is not None
-    assert await core.call("core", verdict(newest), timeout=1) == judged  # the answer was lost: said again, done once
-    assert await core.call("core", verdict(newest, Verdict.WA, judge="other"), timeout=1) is None
-    assert await core.call("core", GetWork(submission_id="s1", attempt=1), timeout=1) is None
+    assert await core.call("core", verdict(newest), timeout=10) == judged  # the answer was lost: said again, done once
+    assert await core.call("core", verdict(newest, Verdict.WA, judge="other"), timeout=10) is None
+    assert await core.call("core", GetWork(submission_id="s1", attempt=1), timeout=10) is None
     row = await database.fetch_one("SELECT verdict FROM submissions WHERE id = 's1'")
     assert row is not None
     assert row["verdict"] == "AC"
@@ -184,53 +184,53 @@ async def test_a_verdict_has_a_head_start_over_its_event_and_nothing_else_waits(
     core: Rpc, clock: Clock, database: Database
 ) -> None:
     await scenes.running_contest(core, clock)
-    await core.call("core", submission(1), timeout=1)
-    assert await core.call("core", verdict(await work(core)), timeout=1) is not None
+    await core.call("core", submission(1), timeout=10)
+    assert await core.call("core", verdict(await work(core)), timeout=10) is not None
     rows = await database.fetch("SELECT body, available_at_ms - created_at_ms AS waits_ms FROM outbox_messages")
     assert {(b'"type":"Judged"' in row["body"], row["waits_ms"]) for row in rows} == {(True, HEAD_START_MS), (False, 0)}
 
 
 async def test_a_verdict_is_kept_whatever_a_validator_said(core: Rpc, clock: Clock, database: Database) -> None:
     await scenes.running_contest(core, clock)
-    await core.call("core", submission(1), timeout=1)
+    await core.call("core", submission(1), timeout=10)
     said = PersistVerdict(
         submission_id="s1", attempt=1, fencing=await work(core), verdict=Verdict.JE, judge="j", judge_error="a\0b"
     )
-    assert await core.call("core", said, timeout=1) is not None
+    assert await core.call("core", said, timeout=10) is not None
     row = await database.fetch_one("SELECT judge_error FROM verdicts")
     assert row == {"judge_error": "a\ufffdb"}
 
 
 async def test_a_rejudging_makes_a_new_attempt_and_the_old_judge_is_too_late(core: Rpc, clock: Clock) -> None:
     await scenes.running_contest(core, clock)
-    await core.call("core", submission(1), timeout=1)
+    await core.call("core", submission(1), timeout=10)
     old = await work(core)
-    await core.call("core", verdict(old), timeout=1)
+    await core.call("core", verdict(old), timeout=10)
     request = Rejudge(rejudging_id="r1", problem_id=PROBLEM, requested_by="root", correlation_id="c")
-    assert (await core.call("core", request, timeout=1)).submissions == 1
-    assert (await core.call("core", request, timeout=1)).submissions == 1  # sent twice, done once
-    assert await core.call("core", verdict(old, Verdict.WA), timeout=1) is None
+    assert (await core.call("core", request, timeout=10)).submissions == 1
+    assert (await core.call("core", request, timeout=10)).submissions == 1  # sent twice, done once
+    assert await core.call("core", verdict(old, Verdict.WA), timeout=10) is None
     new = await work(core, attempt=2)
-    judged = await core.call("core", verdict(new, Verdict.WA, attempt=2), timeout=1)
+    judged = await core.call("core", verdict(new, Verdict.WA, attempt=2), timeout=10)
     assert judged is not None
     assert judged.attempt == 2
     with pytest.raises(Invalid, match="say what"):
-        await core.call("core", Rejudge(rejudging_id="r2", requested_by="root", correlation_id="c"), timeout=1)
+        await core.call("core", Rejudge(rejudging_id="r2", requested_by="root", correlation_id="c"), timeout=10)
 
 
 async def test_what_a_judge_has_with_an_older_problem_is_begun_again_by_a_rejudging(
     core: Rpc, clock: Clock, database: Database
 ) -> None:
     await scenes.running_contest(core, clock)
-    await core.call("core", submission(1), timeout=1)
-    await core.call("core", submission(2), timeout=1)  # no judge has this one yet
+    await core.call("core", submission(1), timeout=10)
+    await core.call("core", submission(2), timeout=10)  # no judge has this one yet
     old = await work(core)
     await scenes.problem(core, digest="d2")  # the jury mends its tests
     request = Rejudge(rejudging_id="r1", problem_id=PROBLEM, requested_by="root", correlation_id="c")
-    assert (await core.call("core", request, timeout=1)).submissions == 2
-    assert await core.call("core", verdict(old), timeout=1) is None  # judged with the old tests: that does not count
+    assert (await core.call("core", request, timeout=10)).submissions == 2
+    assert await core.call("core", verdict(old), timeout=10) is None  # judged with the old tests: that does not count
     for each in ("s1", "s2"):
-        found = await core.call("core", GetWork(submission_id=each, attempt=1), timeout=1)
+        found = await core.call("core", GetWork(submission_id=each, attempt=1), timeout=10)
         assert found is not None
         assert found.problem_version == 2
     rows = await database.fetch("SELECT priority FROM outbox_messages WHERE topic = 'submission'")
@@ -239,7 +239,7 @@ async def test_what_a_judge_has_with_an_older_problem_is_begun_again_by_a_rejudg
         await core.call(
             "core",
             Rejudge(rejudging_id="r2", submission_id="s1", requested_by="root", correlation_id="c"),
-            timeout=1,
+            timeout=10,
         )
 
 
@@ -251,7 +251,7 @@ async def test_only_staff_make_contests_and_problems_and_judge_again(core: Rpc, 
         Rejudge(rejudging_id="r1", problem_id=PROBLEM, requested_by="ada", correlation_id="c"),
     ):
         with pytest.raises(Forbidden, match="only staff"):
-            await core.call("core", request, timeout=1)
+            await core.call("core", request, timeout=10)
     with pytest.raises(Forbidden, match="only staff"):
         await scenes.problem(core, "p2", imported_by="ada")
 
@@ -260,16 +260,16 @@ async def test_a_private_contest_is_a_secret_to_whoever_is_not_registered(
     core: Rpc, clock: Clock, database: Database
 ) -> None:
     await scenes.running_contest(core, clock)
-    await core.call("core", Register(contest_id=CONTEST, user_id="bob"), timeout=1)
+    await core.call("core", Register(contest_id=CONTEST, user_id="bob"), timeout=10)
     await database.execute("UPDATE contests SET is_public = FALSE")
     with pytest.raises(NotFound, match="no such contest"):
-        await core.call("core", Register(contest_id=CONTEST, user_id="ada"), timeout=1)
+        await core.call("core", Register(contest_id=CONTEST, user_id="ada"), timeout=10)
     for kind in Kind:
         with pytest.raises(NotFound, match="no such contest"):
-            await core.call("core", submission(1, kind=kind), timeout=1)
-    await core.call("core", Register(contest_id=CONTEST, user_id="bob"), timeout=1)
-    await core.call("core", submission(2, "bob"), timeout=1)
-    await core.call("core", submission(3, "root"), timeout=1)
+            await core.call("core", submission(1, kind=kind), timeout=10)
+    await core.call("core", Register(contest_id=CONTEST, user_id="bob"), timeout=10)
+    await core.call("core", submission(2, "bob"), timeout=10)
+    await core.call("core", submission(3, "root"), timeout=10)
 
 
 async def test_the_problem_of_a_private_contest_is_practised_by_those_who_were_in_it(
@@ -278,18 +278,18 @@ async def test_the_problem_of_a_private_contest_is_practised_by_those_who_were_i
     await scenes.people(core)
     await scenes.problem(core, is_public=False)
     await scenes.contest(core, clock)
-    await core.call("core", Register(contest_id=CONTEST, user_id="bob"), timeout=1)
+    await core.call("core", Register(contest_id=CONTEST, user_id="bob"), timeout=10)
     await database.execute("UPDATE contests SET is_public = FALSE")
     clock.at_ms += 2 * HOUR_MS
     with pytest.raises(NotFound, match="no such problem"):
-        await core.call("core", submission(1, contest_id=None), timeout=1)
-    await core.call("core", submission(2, "bob", contest_id=None), timeout=1)
+        await core.call("core", submission(1, contest_id=None), timeout=10)
+    await core.call("core", submission(2, "bob", contest_id=None), timeout=10)
 
 
 async def test_a_problem_that_was_only_run_may_leave_the_contest(core: Rpc, clock: Clock) -> None:
     await scenes.running_contest(core, clock)
-    await core.call("core", submission(1, kind=Kind.RUN), timeout=1)
-    await core.call("core", DetachProblem(contest_id=CONTEST, problem_id=PROBLEM), timeout=1)
+    await core.call("core", submission(1, kind=Kind.RUN), timeout=10)
+    await core.call("core", DetachProblem(contest_id=CONTEST, problem_id=PROBLEM), timeout=10)
 
 
 async def test_an_api_token_asked_for_twice_is_made_once_and_expired_ones_do_not_count(core: Rpc, clock: Clock) -> None:
@@ -301,36 +301,36 @@ async def test_an_api_token_asked_for_twice_is_made_once_and_expired_ones_do_not
         )
 
     for number in range(API_TOKENS_MOST):
-        await core.call("core", token(number, clock.now_ms() + 10 if number else None), timeout=1)
-    await core.call("core", token(3, None), timeout=1)  # the answer was lost: asked again
+        await core.call("core", token(number, clock.now_ms() + 10 if number else None), timeout=10)
+    await core.call("core", token(3, None), timeout=10)  # the answer was lost: asked again
     with pytest.raises(Conflict, match="revoke one first"):
-        await core.call("core", token(20, None), timeout=1)
+        await core.call("core", token(20, None), timeout=10)
     clock.at_ms += 10
-    await core.call("core", token(20, None), timeout=1)
+    await core.call("core", token(20, None), timeout=10)
 
 
 async def test_a_rejudging_is_bounded(core: Rpc, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(submissions, "REJUDGE_MOST", 1)
     await scenes.running_contest(core, clock)
     for number in (1, 2):
-        await core.call("core", submission(number), timeout=1)
-        found = await core.call("core", GetWork(submission_id=f"s{number}", attempt=1), timeout=1)
+        await core.call("core", submission(number), timeout=10)
+        found = await core.call("core", GetWork(submission_id=f"s{number}", attempt=1), timeout=10)
         assert found is not None
         done = PersistVerdict(submission_id=f"s{number}", attempt=1, fencing=found.fencing, verdict=Verdict.AC)
-        await core.call("core", done, timeout=1)
+        await core.call("core", done, timeout=10)
     request = Rejudge(rejudging_id="r1", problem_id=PROBLEM, requested_by="root", correlation_id="c")
     with pytest.raises(Invalid, match="2 submissions at once are too many"):
-        await core.call("core", request, timeout=1)
+        await core.call("core", request, timeout=10)
 
 
 async def test_a_dry_run_rejudges_nothing(core: Rpc, clock: Clock) -> None:
     await scenes.running_contest(core, clock)
-    await core.call("core", submission(1), timeout=1)
-    await core.call("core", verdict(await work(core)), timeout=1)
+    await core.call("core", submission(1), timeout=10)
+    await core.call("core", verdict(await work(core)), timeout=10)
     request = Rejudge(rejudging_id="r1", contest_id=CONTEST, dry_run=True, requested_by="root", correlation_id="c")
-    reply = await core.call("core", request, timeout=1)
+    reply = await core.call("core", request, timeout=10)
     assert (reply.rejudging_id, reply.submissions) == (None, 1)
-    assert await core.call("core", GetWork(submission_id="s1", attempt=2), timeout=1) is None
+    assert await core.call("core", GetWork(submission_id="s1", attempt=2), timeout=10) is None
 
 
 async def test_names_and_addresses_are_taken_without_regard_to_case(core: Rpc) -> None:
@@ -351,7 +351,7 @@ async def test_a_refresh_token_used_twice_at_once_is_two_tabs_and_later_is_theft
 
     async def rotate(old: str, new: str) -> str:
         request = RotateSession(refresh_hash=old, next_hash=new, expires_at_ms=expires)
-        return (await core.call("core", request, timeout=1)).session_id
+        return (await core.call("core", request, timeout=10)).session_id
 
     await core.call(
         "core", OpenSession(session_id="f", user_id="ada", refresh_hash="h0", expires_at_ms=expires), timeout=1
@@ -370,13 +370,13 @@ async def test_a_refresh_token_used_twice_at_once_is_two_tabs_and_later_is_theft
 
 async def test_whoever_has_submitted_stays_on_the_board_and_so_does_the_problem(core: Rpc, clock: Clock) -> None:
     await scenes.running_contest(core, clock)
-    await core.call("core", Register(contest_id=CONTEST, user_id="bob"), timeout=1)
-    await core.call("core", Withdraw(contest_id=CONTEST, user_id="bob"), timeout=1)
-    await core.call("core", submission(1), timeout=1)
+    await core.call("core", Register(contest_id=CONTEST, user_id="bob"), timeout=10)
+    await core.call("core", Withdraw(contest_id=CONTEST, user_id="bob"), timeout=10)
+    await core.call("core", submission(1), timeout=10)
     with pytest.raises(Conflict, match="has to stay"):
-        await core.call("core", Withdraw(contest_id=CONTEST, user_id="ada"), timeout=1)
+        await core.call("core", Withdraw(contest_id=CONTEST, user_id="ada"), timeout=10)
     with pytest.raises(Conflict, match="has to stay"):
-        await core.call("core", DetachProblem(contest_id=CONTEST, problem_id=PROBLEM), timeout=1)
+        await core.call("core", DetachProblem(contest_id=CONTEST, problem_id=PROBLEM), timeout=10)
 
 
 async def test_impossible_contest_times_are_refused(core: Rpc, clock: Clock) -> None:
@@ -384,17 +384,17 @@ async def test_impossible_contest_times_are_refused(core: Rpc, clock: Clock) -> 
     for start, end, freeze in ((10, 10, None), (10, 5, None), (10, 20, 9), (10, 20, 21)):
         settings = ContestSettings(title="x", rules=Rules.IOI, starts_at_ms=start, ends_at_ms=end, freezes_at_ms=freeze)
         with pytest.raises(Invalid):
-            await core.call("core", ChangeContest(contest_id=CONTEST, settings=settings), timeout=1)
+            await core.call("core", ChangeContest(contest_id=CONTEST, settings=settings), timeout=10)
 
 
 async def test_a_problem_version_never_changes(core: Rpc) -> None:
     await scenes.people(core)
     await scenes.problem(core)
     await scenes.problem(core)  # the same digest is the same version
-    blob = await core.call("core", GetProblem(problem_id=PROBLEM, version=1), timeout=1)
+    blob = await core.call("core", GetProblem(problem_id=PROBLEM, version=1), timeout=10)
     assert blob.package == b"zip"
     with pytest.raises(NotFound, match="no version 2"):
-        await core.call("core", GetProblem(problem_id=PROBLEM, version=2), timeout=1)
+        await core.call("core", GetProblem(problem_id=PROBLEM, version=2), timeout=10)
 
 
 async def test_core_may_be_restarted_between_any_two_steps_and_what_it_answered_is_there_once(
@@ -476,6 +476,6 @@ async def test_while_the_database_is_in_trouble_nobody_is_told_of_success_and_co
         assert sorted(refused) == list(range(20))
         assert await outbox(database, "submission") == []
         failing.is_failing = False
-        assert not (await rpc.call("core", submission(1), timeout=1)).replayed
+        assert not (await rpc.call("core", submission(1), timeout=10)).replayed
         assert tree.status().rows[-1].restarts == 0
     await tree.shutdown()

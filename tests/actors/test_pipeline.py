@@ -332,7 +332,7 @@ async def test_rejudging_moves_the_board(
         await here.all_judged()
         await here.database.execute("UPDATE submissions SET source = 'WA'")
         request = Rejudge(rejudging_id="r", submission_id="s1", requested_by="root", correlation_id="c")
-        await here.with_.rpc.call("core", request, timeout=1)
+        await here.with_.rpc.call("core", request, timeout=10)
         await here.until(lambda rows: rows[0]["verdict"] == "WA")
         await here.board_settled()
         page = await Boards(here.with_.redis, clock).page(CONTEST, BoardView.PUBLIC)
@@ -432,13 +432,15 @@ async def test_the_verdict_of_last_resort_does_not_overrule_a_living_judge(
         here.script.go.set()
         here.script.go = trio.Event()
         await here.until(lambda _: here.script.judged["s1"] == 2)
-        work = await here.with_.rpc.call("core", GetWork(submission_id="s1", attempt=1), timeout=1)  # a judge elsewhere
+        work = await here.with_.rpc.call(
+            "core", GetWork(submission_id="s1", attempt=1), timeout=10
+        )  # a judge elsewhere
         assert work is not None
         await here.with_.redis.call("SET", "lease:s1:1", "elsewhere", "PX", 14_000)
         here.script.go.set()
         await trio.sleep(10)
         verdict = PersistVerdict(submission_id="s1", attempt=1, fencing=work.fencing, verdict=Verdict.AC, judge="e")
-        assert await here.with_.rpc.call("core", verdict, timeout=1) is not None
+        assert await here.with_.rpc.call("core", verdict, timeout=10) is not None
         assert await here.all_judged() == {"s1": "AC"}
 
 
@@ -526,14 +528,14 @@ async def test_a_run_in_a_contest_is_on_no_board(
     async with house(database, clock, rng, meter) as here:
         await here.submit(1, "WA", "bob")
         request = submission(2, "ada", source="AC", kind=Kind.RUN, stdin="1 2")
-        await here.with_.rpc.call("core", request, timeout=1)
+        await here.with_.rpc.call("core", request, timeout=10)
         assert await here.all_judged() == {"s1": "WA", "s2": "AC"}
         await here.board_settled()
         page = await Boards(here.redis, clock).page(CONTEST, BoardView.JURY)
         assert page is not None
         assert [row.user_id for row in page.rows] == ["bob"]
         again = Rejudge(rejudging_id="r", contest_id=CONTEST, requested_by="root", correlation_id="c")
-        assert (await here.with_.rpc.call("core", again, timeout=1)).submissions == 1  # a run is never judged again
+        assert (await here.with_.rpc.call("core", again, timeout=10)).submissions == 1  # a run is never judged again
 
 
 async def test_a_judge_that_tells_an_impossible_step_ends_in_a_judge_error(

@@ -272,7 +272,7 @@ async def test_a_look_reads_what_waits_and_not_the_history(
 ) -> None:
     """By the plan, on a table whose statistics know how much has its verdict: the newest rows are those that wait."""
     await scenes.running_contest(core, clock)
-    await core.call("core", submission(1), timeout=1)
+    await core.call("core", submission(1), timeout=10)
     await database.execute(
         "INSERT INTO submissions (id, kind, user_id, contest_id, problem_id, problem_version, language, source, priority, attempt, verdict, score, fencing,"
         " submitted_at_ms, queued_at_ms, correlation_id) SELECT to_char(n, '000000'), kind, user_id, contest_id, problem_id, problem_version, language, source,"

@@ -45,7 +45,7 @@ async def many(database: Database, table: str) -> int:
 
 async def waiting(core: Rpc, database: Database, number: int) -> None:
     """Make that many submissions wait, all but the first by copying it."""
-    await core.call("core", submission(1), timeout=1)
+    await core.call("core", submission(1), timeout=10)
     await database.execute("DELETE FROM outbox_messages")
     await database.execute(
         "WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < $1) INSERT INTO submissions (id, kind, user_id, contest_id, problem_id,"
@@ -160,11 +160,11 @@ async def test_the_judge_error_of_last_resort_loses_against_who_fetched_the_atte
 ) -> None:
     await sweeper.broker.declare(QUEUES)
     await scenes.running_contest(core, clock)
-    await core.call("core", submission(1), timeout=1)
+    await core.call("core", submission(1), timeout=10)
     await database.execute("DELETE FROM outbox_messages")  # judges had it eight times
     await database.execute("UPDATE submissions SET fencing = 8")
     seen = await database.fetch("SELECT * FROM submissions")
-    await core.call("core", GetWork(submission_id="s1", attempt=1), timeout=1)
+    await core.call("core", GetWork(submission_id="s1", attempt=1), timeout=10)
     await sweeper._find_lost(seen)  # it had looked before
     assert await many(database, "verdicts") == 0
     clock.at_ms += STALE_MS
@@ -186,7 +186,7 @@ async def test_what_has_served_its_time_is_deleted_to_the_last_row(
         clock.now_ms(),
     )
     request = OpenSession(session_id="f", user_id="ada", refresh_hash="h", expires_at_ms=clock.now_ms() + HOUR_MS)
-    await core.call("core", request, timeout=1)
+    await core.call("core", request, timeout=10)
     await sweeper.clean()
     assert await many(database, "outbox_messages") == 2 * BATCH_MOST + 1
     clock.at_ms += max(KEEP_SENT_MS, KEEP_KEYS_MS) + 1

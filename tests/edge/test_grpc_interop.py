@@ -60,7 +60,7 @@ async def test_the_client_of_grpc_itself_is_served(aio: AsyncioLoop, port: int) 
                 request_serializer=core_pb2.GetProblemRequest.SerializeToString,
                 response_deserializer=core_pb2.ProblemBlob.FromString,
             )
-            said: list[Any] = [get(core_pb2.GetProblemRequest(problem_id="p", version=1), timeout=5).digest]
+            said: list[Any] = [get(core_pb2.GetProblemRequest(problem_id="p", version=1), timeout=20).digest]
             for problem in ("none", "slow"):
                 try:
                     get(core_pb2.GetProblemRequest(problem_id=problem, version=1), timeout=0.5)

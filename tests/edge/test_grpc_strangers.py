@@ -223,12 +223,12 @@ async def test_who_shows_no_secret_in_time_is_sent_away_busy_or_idle(
         await busy.send_all(HELLO + headers(1, b"/grpc.health.v1.Health/Check") + data(1, b"\0\0\0\0\0", b"\x01"))
         assert b"\x08\x01" in await ended(busy)  # health was told: SERVING
         await ended(mute)
-    assert 0.2 < trio.current_time() - began < 3
+    assert 0.2 < trio.current_time() - began < 5
     assert await ask(rpc) == "a"
 
 
 async def test_a_friend_who_is_slow_to_ask_is_not(aio: AsyncioLoop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http2, "FIRST_CALL_S", 0.2)
+    monkeypatch.setattr(http2, "FIRST_CALL_S", 1.0)
     async with AsyncExitStack() as stack:
         ports = []
         for name in ("a", "b"):
@@ -237,7 +237,7 @@ async def test_a_friend_who_is_slow_to_ask_is_not(aio: AsyncioLoop, monkeypatch:
             ports.append(opened.port)
         rpc = await stack.enter_async_context(GrpcRpc(url_of(*ports, secret=SECRET), aio))
         await ask(rpc)  # of one; the other is connected to as well
-        await trio.sleep(0.5)
+        await trio.sleep(1.5)
         assert rpc._inside is not None
         before = set(rpc._inside.balance._side.connections)
         assert len(before) == 2

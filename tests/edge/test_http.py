@@ -322,7 +322,7 @@ async def test_draining_lets_a_request_finish_and_closes_idle_connections() -> N
             await server.connect()
         app.go_on.set()  # type: ignore[attr-defined]
         assert (await exchange(busy, b"")).endswith(b"done")
-        with trio.fail_after(1):
+        with trio.fail_after(10):
             await server.ended.wait()
 
 
@@ -333,7 +333,7 @@ async def test_a_request_that_does_not_finish_is_cut_off_after_the_grace() -> No
         await stream.send_all(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
         await app.started.wait()  # type: ignore[attr-defined]
         server.draining.set()
-        with trio.fail_after(2):
+        with trio.fail_after(10):
             await server.ended.wait()
 
 
@@ -344,7 +344,7 @@ async def test_a_client_that_does_not_read_cannot_hold_the_end_up() -> None:
         assert await stream.receive_some(100)
         await trio.sleep(0.05)  # let the socket's buffers fill, which only the kernel could tell us
         server.draining.set()
-        with trio.fail_after(2):
+        with trio.fail_after(10):
             await server.ended.wait()
 
 

@@ -110,6 +110,6 @@ async def test_the_house_itself_can_be_built(database: Database, wall: FixedWall
         await database.execute(
             "INSERT INTO outbox_messages VALUES ('a', 'verdict', 0, $1, '', '', 1, 1, 0, '', NULL, NULL, NULL)", b"{}"
         )
-        with trio.fail_after(1):
+        with trio.fail_after(10):
             await wakeups.wait()
     assert issubclass(MigrationError, CodeWarzError)

@@ -303,7 +303,7 @@ async def test_a_deadlock_undoes_one_of_the_two_which_may_try_again(database: Po
 
 
 async def test_a_lock_that_is_held_too_long_is_not_waited_for(postgres_engine: Postgres) -> None:
-    async with opened_postgres(postgres_engine.url, statement_s=1.0) as database:
+    async with opened_postgres(postgres_engine.url, statement_s=3.0) as database:
         await database.execute("CREATE TABLE t (x INTEGER)")
         await database.execute("INSERT INTO t VALUES (1)")
         waiter: list[Unavailable] = []
@@ -316,19 +316,19 @@ async def test_a_lock_that_is_held_too_long_is_not_waited_for(postgres_engine: P
         async with trio.open_nursery() as nursery, database.transaction() as tx:
             await tx.execute("UPDATE t SET x = 2")
             nursery.start_soon(wait)
-            for _ in range(6):
-                await trio.sleep(0.12)
-                await tx.fetch("SELECT 1")
-        assert len(waiter) == 1
+            with trio.fail_after(10):
+                while not waiter:
+                    await trio.sleep(0.1)
+                    await tx.fetch("SELECT 1")
 
 
 async def test_who_stands_still_in_a_transaction_loses_it(postgres_engine: Postgres) -> None:
-    async with opened_postgres(postgres_engine.url, statement_s=0.3) as database:
+    async with opened_postgres(postgres_engine.url, statement_s=1.0) as database:
         await database.execute("CREATE TABLE t (x INTEGER)")
         with pytest.raises(EdgeLost):
             async with database.transaction() as tx:
                 await tx.execute("INSERT INTO t VALUES (1)")
-                await trio.sleep(0.6)  # as a process that was stopped, in the eyes of the server
+                await trio.sleep(2)  # as a process that was stopped, in the eyes of the server
                 await tx.execute("INSERT INTO t VALUES (2)")
         assert await database.fetch("SELECT x FROM t") == []
 
@@ -451,7 +451,7 @@ async def test_a_cancelled_statement_is_stopped_on_the_server_and_its_connection
     pid = await one(database, "SELECT pg_backend_pid()")
     began = trio.current_time()
     await cancelled_in_the_middle(database)
-    assert trio.current_time() - began < 2
+    assert trio.current_time() - began < 20
     assert await one(database, "SELECT pg_backend_pid()") == pid
     assert await all_are_idle(database)
 
@@ -494,12 +494,12 @@ async def test_cancelled_at_any_moment_nothing_is_left_behind_and_nothing_half_d
 async def test_a_commit_that_was_begun_is_waited_for(database: PostgresDatabase) -> None:
     """A deferred constraint makes the commit itself slow: cancelled in the middle, it is heard to its end, and what it did counts."""
     await database.execute(
-        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.4); RETURN NULL; END $$"
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(1.5); RETURN NULL; END $$"
     )
     await database.execute(
         "CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON t DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION slow()"
     )
-    with trio.move_on_after(0.2):
+    with trio.move_on_after(0.8):  # the insert has been by then, and the commit has not
         async with database.transaction() as tx:
             await tx.execute("INSERT INTO t VALUES (1)")
     assert await one(database, "SELECT count(*) FROM t") == 1
@@ -563,20 +563,17 @@ async def test_a_frozen_server_is_noticed_in_time_and_served_again_when_it_thaws
                 nursery.start_soon(database.fetch, "SELECT pg_sleep(0.1)")
         own_engine.freeze()
         try:
-            with (
-                trio.fail_after(3.5),
-                pytest.raises(DeadlineExceeded),
-            ):  # its second, one for the proof, and a busy machine's
+            with trio.fail_after(8), pytest.raises(DeadlineExceeded):  # its second, one for the proof, a busy machine's
                 await database.fetch("SELECT 1")
             # The other idle connections are not trusted: nothing is sent, so the outcome is known.
-            with trio.fail_after(3.5), pytest.raises(Unavailable, match="did not answer in time") as caught:
+            with trio.fail_after(8), pytest.raises(Unavailable, match="did not answer in time") as caught:
                 async with database.transaction() as tx:
                     await tx.execute("INSERT INTO t VALUES (1)")
             assert not isinstance(caught.value, DeadlineExceeded)
             began = trio.current_time()
             with trio.move_on_after(0.2):
                 await database.fetch("SELECT 1")
-            assert trio.current_time() - began < 2.5
+            assert trio.current_time() - began < 8
         finally:
             own_engine.thaw()
         await until_it_answers(database)
@@ -630,13 +627,13 @@ async def test_a_listener_notices_a_server_that_says_nothing_any_more(
     own_engine: Postgres, aio: AsyncioLoop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listening_module, "HEARTBEAT_S", 0.2)
-    monkeypatch.setattr(listening_module, "ANSWER_S", 0.3)
+    monkeypatch.setattr(listening_module, "ANSWER_S", 2.0)
     async with PostgresDatabase(own_engine.url, aio) as database, database.listen("house") as wakeups:
         with trio.move_on_after(0.7):
             await wakeups.wait()  # some heartbeats
         own_engine.freeze()
         try:
-            with trio.fail_after(5), pytest.raises(EdgeLost, match="says nothing"):
+            with trio.fail_after(10), pytest.raises(EdgeLost, match="says nothing"):
                 await wakeups.wait()
             with trio.fail_after(5), pytest.raises(EdgeLost):
                 await wakeups.wait()  # it stays lost

@@ -210,7 +210,7 @@ async def test_a_server_that_accepts_and_says_nothing_is_unavailable_after_a_whi
             with trio.fail_after(7):
                 with pytest.raises(Unavailable, match="did not answer"):
                     await broker.publish("plain", message("a"))
-            with trio.fail_after(1), pytest.raises(Unavailable):
+            with trio.fail_after(4), pytest.raises(Unavailable):
                 await broker.publish("plain", message("a"))
 
 
@@ -305,13 +305,13 @@ async def test_killed_and_started_it_has_everything_and_all_works_again(engine: 
             delivery = await receive(consumer)
             await control(engine, "eval", SAVE_TABLES)
             await trio.to_thread.run_sync(engine.kill)
-            with trio.fail_after(2):
+            with trio.fail_after(10):
                 for each in (consumer, other):
                     with pytest.raises(EdgeLost):
                         await anext(each)
                 with pytest.raises(EdgeLost, match="come again"):
                     await delivery.ack()
-        with trio.fail_after(1), pytest.raises(Unavailable) as raised:
+        with trio.fail_after(4), pytest.raises(Unavailable) as raised:
             await broker.publish("surviving", message("lost"))
         assert type(raised.value) is Unavailable
         await trio.to_thread.run_sync(engine.start)
@@ -334,7 +334,7 @@ async def test_a_cut_connection_is_lost_at_once_and_the_next_call_works(
     async with broker.consume("plain", prefetch=1) as consumer:
         delivery = await receive(consumer)
         await control(engine, "close_all_connections", "cut by a test")
-        with trio.fail_after(1):
+        with trio.fail_after(5):
             with pytest.raises(EdgeLost):
                 await anext(consumer)
             with pytest.raises(EdgeLost):
@@ -363,7 +363,7 @@ async def test_a_frozen_server_is_given_up_in_time_and_works_again_after_it_thaw
         with trio.fail_after(7), pytest.raises(Unavailable):
             await broker.publish("do", message("b"))
     for _ in range(5):
-        with trio.fail_after(1), pytest.raises(Unavailable):
+        with trio.fail_after(4), pytest.raises(Unavailable):
             await broker.publish("do", message("b"))
     engine.thaw()
     await until_it_works(broker.declare, [WORK, PLAIN, DEAD])
@@ -377,12 +377,12 @@ async def test_in_an_alarm_publishing_is_refused_and_consuming_goes_on(
     try:
         await control(engine, "set_vm_memory_high_watermark", "absolute", "1MB")
         with trio.fail_after(
-            CONFIRM_S + 2
+            CONFIRM_S + 5
         ):  # the first one may still go through, or wait for its deadline and no longer
             with suppress(Unavailable):
                 await broker.publish("plain", message("b"))
         for _ in range(3):
-            with trio.fail_after(1), pytest.raises(Unavailable, match="takes no messages"):
+            with trio.fail_after(5), pytest.raises(Unavailable, match="takes no messages"):
                 await broker.publish("plain", message("c"))
         delivery = await broker.get("plain")
         assert delivery is not None
@@ -398,7 +398,7 @@ async def test_a_queue_that_does_not_answer_takes_no_other_along(broker: RabbitM
     await broker.publish("plain", message("a"))
     await control(engine, "eval", "sys:suspend(whereis('%2F_plain')).")
     try:
-        with trio.fail_after(CONFIRM_S + 1.5), pytest.raises(DeadlineExceeded):  # and the channel it was on is given up
+        with trio.fail_after(CONFIRM_S + 5), pytest.raises(DeadlineExceeded):  # and the channel it was on is given up
             await broker.publish("plain", message("b"))
         with trio.fail_after(9), pytest.raises(DeadlineExceeded):
             await broker.get("plain")
@@ -420,7 +420,7 @@ async def test_a_channel_that_rabbitmq_closes_is_lost_with_its_deliveries(
     async with broker.consume(queue.name, prefetch=2) as consumer:
         delivery = await receive(consumer)
         await aio.call(consumer.channel.basic_ack, 999)  # type: ignore[attr-defined] # an unknown delivery closes the channel, as a time-out does
-        with trio.fail_after(1):
+        with trio.fail_after(5):
             with pytest.raises(EdgeLost):
                 await anext(consumer)
             with pytest.raises(EdgeLost):
@@ -438,7 +438,7 @@ async def test_a_topology_that_somebody_deleted_is_made_again(
         known = broker._queues
         await aio.call(delete_queues, broker)
         broker._queues = known
-        with trio.fail_after(2), pytest.raises(EdgeLost):
+        with trio.fail_after(10), pytest.raises(EdgeLost):
             await anext(consumer)
     with pytest.raises((EdgeLost, Unroutable)):  # no exchange
         await broker.publish(queue.routing_key, message("a"))

@@ -126,7 +126,7 @@ async def test_a_rabbitmq_that_came_back_empty_is_waited_for_and_works_seconds_a
     await core.publish(Topic.SUBMISSION, message("m"))
     began = trio.current_time()
     await patiently(take)
-    assert trio.current_time() - began < 5
+    assert trio.current_time() - began < 15
     assert (await _checks(monitored))["requests"] == "ok"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +24,9 @@ from edge.redis_error import RedisError, meaning
 from edge.redis_line import Limits
 from tests.edge.resp import BlockingClient
 
-QUICK = Limits(connect_s=1.0, queue_s=1.0, reply_s=1.0, pause_s=0.02, ping_s=0.3, pong_s=0.3, messages_max=20)
+# A busy machine may keep a reply back for seconds; QUICK is for what is about servers that never answer.
+PATIENT = Limits(connect_s=10.0, queue_s=10.0, reply_s=10.0, pause_s=0.02, ping_s=0.3, pong_s=10.0, messages_max=20)
+QUICK = replace(PATIENT, connect_s=1.0, queue_s=1.0, reply_s=1.0, pong_s=1.0)
 BOUND_S = 20.0  # for real processes to do what they should
 
 
@@ -47,6 +50,13 @@ def behind(engine: Redis) -> Iterator[BlockingClient]:
 
 @pytest.fixture
 async def redis(engine: Redis, behind: BlockingClient, aio: AsyncioLoop) -> AsyncIterator[ServerRedis]:
+    with trio.fail_after(4 * BOUND_S):
+        async with ServerRedis(engine.url, aio, limits=PATIENT) as opened:
+            yield opened
+
+
+@pytest.fixture
+async def quick(engine: Redis, behind: BlockingClient, aio: AsyncioLoop) -> AsyncIterator[ServerRedis]:
     with trio.fail_after(4 * BOUND_S):
         async with ServerRedis(engine.url, aio, limits=QUICK) as opened:
             yield opened
@@ -151,7 +161,7 @@ async def test_a_password_that_is_changed_is_waited_for(
     behind.call("ACL", "SETUSER", ADMINISTRATOR, "resetpass", ">another")
     try:
         await redis.call("PING")  # who is in stays in
-        async with ServerRedis(engine.url, aio, limits=QUICK) as newcomer:
+        async with ServerRedis(engine.url, aio, limits=PATIENT) as newcomer:
             with pytest.raises(Unavailable, match="WRONGPASS"):
                 await newcomer.call("PING")
             with pytest.raises(Unavailable, match="WRONGPASS"):
@@ -332,7 +342,7 @@ async def test_a_cancelled_caller_goes_at_once_and_the_replies_stay_in_step(
     redis: ServerRedis, behind: BlockingClient
 ) -> None:
     await redis.call("PING")
-    behind.send("DEBUG", "SLEEP", "0.8")
+    behind.send("DEBUG", "SLEEP", "3")
     heard: list[int] = []
     async with trio.open_nursery() as nursery:
         for number in range(30):
@@ -344,7 +354,7 @@ async def test_a_cancelled_caller_goes_at_once_and_the_replies_stay_in_step(
         started = trio.current_time()
         with trio.move_on_after(0.05):
             await redis.pipeline([("ECHO", "a"), ("ECHO", "b")])
-        assert trio.current_time() - started < 0.6
+        assert trio.current_time() - started < 2.5
     assert sorted(heard) == list(range(30))
     await redis.call("PING")  # the replies that nobody waits for come before this one
     assert redis._line.connections == 1
@@ -379,7 +389,7 @@ async def test_opening_a_subscription_can_be_cancelled(redis: ServerRedis, engin
         async with redis.subscribe("news"):
             raise AssertionError("nobody confirmed it")
     assert scope.cancelled_caught
-    assert trio.current_time() - started < 0.5
+    assert trio.current_time() - started < PATIENT.connect_s - 2
     engine.thaw()
     await until_it_works(redis)
 
@@ -435,7 +445,7 @@ async def test_data_that_outlives_a_restart_is_there_again(engines_folder: Path,
     engine.is_persistent = True
     await off(engine.start)
     try:
-        async with ServerRedis(engine.url, aio, limits=QUICK) as redis:
+        async with ServerRedis(engine.url, aio, limits=PATIENT) as redis:
             assert await redis.script(ADD, ["n"], [7]) == 7
             await off(engine.end)
             await off(engine.start)
@@ -445,16 +455,16 @@ async def test_data_that_outlives_a_restart_is_there_again(engines_folder: Path,
         await off(engine.end)
 
 
-async def test_a_frozen_server_is_given_up_in_time_and_found_again(redis: ServerRedis, engine: Redis) -> None:
-    await redis.call("PING")
+async def test_a_frozen_server_is_given_up_in_time_and_found_again(quick: ServerRedis, engine: Redis) -> None:
+    await quick.call("PING")
     engine.freeze()
     for expected in (DeadlineExceeded, Unavailable):  # sent and not answered; then not even sent
         started = trio.current_time()
         with pytest.raises(expected):
-            await redis.call("INCR", "n")
-        assert trio.current_time() - started < QUICK.queue_s + QUICK.reply_s + 0.5
+            await quick.call("INCR", "n")
+        assert trio.current_time() - started < QUICK.queue_s + QUICK.reply_s + 3
     engine.thaw()
-    await until_it_works(redis)
+    await until_it_works(quick)
 
 
 async def test_what_does_not_find_its_turn_is_refused(engine: Redis, aio: AsyncioLoop) -> None:
@@ -550,10 +560,10 @@ async def all_of(subscription: Subscription) -> list[tuple[str, bytes]]:
 
 @pytest.mark.parametrize("how", ["killed", "frozen", "cut off"])
 async def test_a_lost_subscription_says_so_and_can_be_had_again(
-    redis: ServerRedis, engine: Redis, behind: BlockingClient, how: str
+    quick: ServerRedis, engine: Redis, behind: BlockingClient, how: str
 ) -> None:
-    async with redis.subscribe("news", "board:*") as subscription:
-        await redis.call("PUBLISH", "news", 1)
+    async with quick.subscribe("news", "board:*") as subscription:
+        await quick.call("PUBLISH", "news", 1)
         assert await anext(aiter(subscription)) == ("news", b"1")  # a server that is stopped sends nothing it still has
         if how == "killed":
             await off(engine.kill)
@@ -563,21 +573,21 @@ async def test_a_lost_subscription_says_so_and_can_be_had_again(
             behind.call("CLIENT", "KILL", "TYPE", "pubsub")
         started = trio.current_time()
         assert await all_of(subscription) == []
-        assert trio.current_time() - started < 2 * QUICK.ping_s + QUICK.pong_s + 0.5
+        assert trio.current_time() - started < 2 * QUICK.ping_s + QUICK.pong_s + 5
         with pytest.raises(EdgeLost):
             await anext(aiter(subscription))
     engine.thaw()
     if not engine.is_running:
         await off(engine.start)
-    await until_it_works(redis)
-    async with redis.subscribe("news") as subscription:
-        assert await redis.call("PUBLISH", "news", 2) >= 1
+    await until_it_works(quick)
+    async with quick.subscribe("news") as subscription:
+        assert await quick.call("PUBLISH", "news", 2) >= 1
         assert await anext(aiter(subscription)) == ("news", b"2")
 
 
 async def test_a_silent_subscription_on_a_server_that_lives_goes_on(redis: ServerRedis) -> None:
     async with redis.subscribe("news") as subscription:
-        await trio.sleep(3 * (QUICK.ping_s + QUICK.pong_s))
+        await trio.sleep(6 * PATIENT.ping_s)
         await redis.call("PUBLISH", "news", 1)
         assert await anext(aiter(subscription)) == ("news", b"1")
 

@@ -106,7 +106,7 @@ class House:
             password_hash=QUICK.hash(f"{name}'s secret"),
             role=role,
         )
-        user = await self.rpc.call("core", request, timeout=1)
+        user = await self.rpc.call("core", request, timeout=10)
         session_id = f"session-{name}"
         token = new_refresh_token(self.services.rng, session_id)
         opened = OpenSession(
@@ -115,7 +115,7 @@ class House:
             refresh_hash=token_hash(token),
             expires_at_ms=self.clock.now_ms() + HOUR_MS,
         )
-        await self.rpc.call("core", opened, timeout=1)
+        await self.rpc.call("core", opened, timeout=10)
         keys = Keys(SECRET)
         return Visitor(
             self.app, name, keys.access_token(user, session_id, self.clock.now_ms()), keys.csrf_token(session_id)
@@ -144,7 +144,7 @@ class House:
             is_public=is_public,
             imported_by="root",
         )
-        await self.rpc.call("core", request, timeout=1)
+        await self.rpc.call("core", request, timeout=10)
 
     async def contest(
         self,
@@ -170,11 +170,11 @@ class House:
         )
         for label, problem_id in zip("ABCDEFGH", problems, strict=False):
             request = AttachProblem(contest_id=contest_id, problem_id=problem_id, label=label)
-            await self.rpc.call("core", request, timeout=1)
+            await self.rpc.call("core", request, timeout=10)
 
     async def register(self, contest_id: str, *names: str) -> None:
         for name in names:
-            await self.rpc.call("core", Register(contest_id=contest_id, user_id=name), timeout=1)
+            await self.rpc.call("core", Register(contest_id=contest_id, user_id=name), timeout=10)
 
 
 @pytest.fixture

@@ -336,7 +336,7 @@ async def test_an_outdated_hash_is_replaced_when_the_password_is_known(house: Ho
     await house.rpc.call(
         "core",
         CreateUser(user_id="eve", username="eve", email="e@x.y", password_hash=weaker, role=Role.CONTESTANT),
-        timeout=1,
+        timeout=10,
     )
     response = await house.anonymous.post("/api/v1/auth/signin", {"username": "eve", "password": "old but right"})
     assert response.status_code == 200

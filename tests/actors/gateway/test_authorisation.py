@@ -86,10 +86,10 @@ async def fill(house: House) -> None:
     await house.contest("secret", "veiled", is_public=False)
     common: Any = {"user_id": "ada", "language": "c", "source": "x", "correlation_id": "c"}
     submission = Submit(submission_id="s-ada", problem_id="add", contest_id="open", **common)
-    await house.rpc.call("core", submission, timeout=1)
-    await house.rpc.call("core", Submit(submission_id="r-ada", problem_id="sub", kind=Kind.RUN, **common), timeout=1)
+    await house.rpc.call("core", submission, timeout=10)
+    await house.rpc.call("core", Submit(submission_id="r-ada", problem_id="sub", kind=Kind.RUN, **common), timeout=10)
     token = CreateApiToken(token_id="t-ada", user_id="ada", name="n", token_hash="h")
-    await house.rpc.call("core", token, timeout=1)
+    await house.rpc.call("core", token, timeout=10)
 
 
 async def verify(request: object, *, timeout: float) -> Verification:

@@ -186,7 +186,7 @@ async def waiting(house: House, ada: Visitor) -> House:
     """A submission of ada's, of which a judge has told one step."""
     await house.problem("add")
     request = Submit(submission_id="s1", user_id="ada", problem_id="add", language="c", source="x", correlation_id="c")
-    await house.rpc.call("core", request, timeout=1)
+    await house.rpc.call("core", request, timeout=10)
     await begin(house.redis, step(1, state=State.COMPILING))
     return house
 
@@ -198,9 +198,9 @@ def step(seq: int, attempt: int = 1, state: State = State.RUNNING, verdict: Verd
 async def persist(house: House, attempt: int = 1, fencing: int = 0) -> None:
     tests = (TestResult(1, Verdict.WA, 1, 2, 3),)
     request = PersistVerdict(submission_id="s1", attempt=attempt, fencing=fencing, verdict=Verdict.WA, tests=tests)
-    judged = await house.rpc.call("core", request, timeout=1)
+    judged = await house.rpc.call("core", request, timeout=10)
     assert judged is not None
-    await house.rpc.call("leaderboard", UpdateLeaderboard(event=judged), timeout=1)
+    await house.rpc.call("leaderboard", UpdateLeaderboard(event=judged), timeout=10)
 
 
 FORGED_STEPS = {
@@ -281,10 +281,10 @@ async def test_a_rejudging_is_followed_to_its_own_verdict(waiting: House, ada: V
         await waiting.rpc.call(
             "core",
             PersistVerdict(submission_id="s1", attempt=1, fencing=0, verdict=Verdict.AC),
-            timeout=1,
+            timeout=10,
         )
         rejudge = Rejudge(rejudging_id="r", submission_id="s1", requested_by="root", correlation_id="c")
-        await waiting.rpc.call("core", rejudge, timeout=1)
+        await waiting.rpc.call("core", rejudge, timeout=10)
         await begin(waiting.redis, step(1, 2, State.COMPILING))
         events = [await stream.next(), await stream.next()]
         assert [(each.kind, each.data.get("attempt")) for each in events] == [("reset", None), ("state", 2)]
@@ -330,12 +330,12 @@ async def test_a_board_equals_the_log_after_two_rounds_of_the_sweeper(
         source="x",
         correlation_id="c",
     )
-    await house.rpc.call("core", submit, timeout=1)
+    await house.rpc.call("core", submit, timeout=10)
     for _ in range(3):
         with suppress(NotFound):  # that it is refused is as good
             await house.rpc.call("leaderboard", UpdateLeaderboard(event=FORGED_EVENTS[forged]), timeout=5)
     persisted = PersistVerdict(submission_id="solved", attempt=1, fencing=0, verdict=Verdict.AC)
-    judged = await house.rpc.call("core", persisted, timeout=1)
+    judged = await house.rpc.call("core", persisted, timeout=10)
     assert judged is not None
     await house.rpc.call("leaderboard", UpdateLeaderboard(event=judged), timeout=5)
     await house.database.execute("UPDATE outbox_messages SET sent_at_ms = 1")  # there is no relay here

@@ -47,9 +47,9 @@ async def fill(house: House) -> None:
     await house.problem("add")
     await house.contest("open", "add")
     request = CreateApiToken(token_id="t", user_id="root", name="n", token_hash=token_hash(TOKEN))
-    await house.rpc.call("core", request, timeout=1)
+    await house.rpc.call("core", request, timeout=10)
     common: Any = {"user_id": "root", "problem_id": "add", "language": "c", "source": "x", "correlation_id": "c"}
-    await house.rpc.call("core", Submit(submission_id="s1", contest_id="open", **common), timeout=1)
+    await house.rpc.call("core", Submit(submission_id="s1", contest_id="open", **common), timeout=10)
 
 
 async def test_schemathesis_finds_nothing(house: House, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ async def submitted(
 ) -> None:
     fields = {"problem_id": "add", "language": "c", "source": "int main;", "correlation_id": "c", **more}
     request = Submit(submission_id=submission_id, user_id=user, contest_id=contest_id, **fields)  # type: ignore[arg-type]
-    await house.rpc.call("core", request, timeout=1)
+    await house.rpc.call("core", request, timeout=10)
 
 
 async def judged(house: House, submission_id: str, verdict: Verdict, score: int = 0) -> None:
@@ -44,7 +44,7 @@ async def judged(house: House, submission_id: str, verdict: Verdict, score: int 
         judge="j1",
         judge_error="box 3 broke",
     )
-    assert await house.rpc.call("core", request, timeout=1) is not None
+    assert await house.rpc.call("core", request, timeout=10) is not None
 
 
 class TestProblems:

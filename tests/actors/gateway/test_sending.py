@@ -201,7 +201,7 @@ async def test_a_rejudging_counts_then_begins(house: House, practice: Visitor) -
 
     submission_id = (await body_of(await practice.post("/api/v1/submissions", CODE)))["submission_id"]
     request = PersistVerdict(submission_id=submission_id, attempt=1, fencing=0, verdict=Verdict.JE, judge="j")
-    await house.rpc.call("core", request, timeout=1)
+    await house.rpc.call("core", request, timeout=10)
     dry = await house.root.post("/api/v1/rejudgings", {"problem_id": "add", "dry_run": True})
     assert await body_of(dry) == {"rejudging_id": None, "submissions": 1}
     real = await body_of(await house.root.post("/api/v1/rejudgings", {"submission_id": submission_id}))

@@ -83,7 +83,7 @@ async def spoil(redis: MemoryRedis, key: str, kind: str) -> None:
 async def judged(house: House, submission_id: str, user: str) -> None:
     """Have a submission accepted and judged right, the fast path included."""
     persisted = PersistVerdict(submission_id=submission_id, attempt=1, fencing=0, verdict=Verdict.AC)
-    event = await house.rpc.call("core", persisted, timeout=1)
+    event = await house.rpc.call("core", persisted, timeout=10)
     assert event is not None
     await house.rpc.call("leaderboard", UpdateLeaderboard(event=event), timeout=5)
 
@@ -98,7 +98,7 @@ async def submitted(house: House, submission_id: str, user: str) -> None:
         source="print(1)",
         correlation_id="c",
     )
-    await house.rpc.call("core", request, timeout=1)
+    await house.rpc.call("core", request, timeout=10)
 
 
 @pytest.fixture
@@ -211,7 +211,7 @@ async def test_a_redis_that_only_claims_to_know_the_revocations_is_taught_again(
 ) -> None:
     await ada.get("/api/v1/auth/me")
     await spoil(scene.redis, REVOCATIONS_KEY, kind)
-    await scene.rpc.call("core", CloseSession(session_id="session-ada"), timeout=1)
+    await scene.rpc.call("core", CloseSession(session_id="session-ada"), timeout=10)
     assert (await ada.get("/api/v1/auth/me")).status_code == 401
     assert (await bob.get("/api/v1/auth/me")).status_code == 200
     assert await scene.redis.call("GET", REVOCATIONS_KEY) == b"1"

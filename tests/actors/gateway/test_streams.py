@@ -411,7 +411,7 @@ class TestSubmission:
         request = Submit(
             submission_id="s1", user_id="ada", problem_id="add", language="c", source="x", correlation_id="c"
         )
-        await house.rpc.call("core", request, timeout=1)
+        await house.rpc.call("core", request, timeout=10)
         return "/api/v1/submissions/s1/stream"
 
     def step(self, seq: int, state: State = State.RUNNING, number: int | None = None, attempt: int = 1) -> Progress:
@@ -423,9 +423,9 @@ class TestSubmission:
         persist = PersistVerdict(
             submission_id="s1", attempt=attempt, fencing=fencing, verdict=Verdict.WA, tests=tests, judge="j"
         )
-        judged = await house.rpc.call("core", persist, timeout=1)
+        judged = await house.rpc.call("core", persist, timeout=10)
         assert judged is not None
-        await house.rpc.call("leaderboard", UpdateLeaderboard(event=judged), timeout=1)
+        await house.rpc.call("leaderboard", UpdateLeaderboard(event=judged), timeout=10)
 
     async def test_every_step_arrives_and_the_verdict_ends_it(self, house: House, ada: Visitor) -> None:
         async with opened(ada, await self.submit(house)) as stream:
@@ -487,7 +487,7 @@ class TestSubmission:
         path = await self.submit(house)
         await self.verdict(house)
         rejudge = Rejudge(rejudging_id="r", submission_id="s1", requested_by="root", correlation_id="c")
-        await house.rpc.call("core", rejudge, timeout=1)
+        await house.rpc.call("core", rejudge, timeout=10)
         async with opened(ada, path) as stream:
             assert (await stream.next()).data == {
                 "submission_id": "s1",
@@ -505,7 +505,7 @@ class TestSubmission:
         async with opened(ada, await self.submit(house)) as stream:
             await stream.next()
             persist = PersistVerdict(submission_id="s1", attempt=1, fencing=0, verdict=Verdict.JE, judge="j")
-            await house.rpc.call("core", persist, timeout=1)
+            await house.rpc.call("core", persist, timeout=10)
             assert [event.kind for event in await stream.rest(HEARTBEAT_S + 1)] == ["reset", "state", "verdict"]
 
     async def test_a_browser_that_comes_back_starts_over(self, house: House, ada: Visitor) -> None:
