@@ -20,7 +20,7 @@ from tests.house.server import STOP_S, Server, is_alive, until
 pytestmark = pytest.mark.sandbox
 
 WORKERS = 2
-REFUSAL_S = 8.0  # for a start that cannot succeed: most of it is Python loading and a look at the machine
+REFUSAL_S = 15.0  # for a start that cannot succeed: most of it is Python loading and a look at the machine
 NO_BWRAP = """\
 import importlib.util, sys
 look = importlib.util.find_spec
