@@ -14,21 +14,14 @@ from typing import Any
 import pytest
 
 from actors.demo.contest import PROBLEMS
+from tests.browser import chromium, in_a_browser, window
 from tests.house.conftest import NewServer
 from tests.house.server import Server
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = next(
-    (str(path) for path in map(Path, ("/usr/bin/chromium", "/usr/bin/chromium-browser")) if path.exists()), None
-)
-pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")]
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
+pytestmark = in_a_browser
 ARTIFACTS = Path(__file__).parents[1] / "artifacts"
 SIZES = {"wide": {"width": 1280, "height": 860}, "phone": {"width": 390, "height": 844}}
 SOLUTION = (PROBLEMS / "firstlight" / "submissions" / "accepted").glob("*.py")
-PATIENCE_MS = 60_000
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +33,8 @@ def server(new_server: NewServer) -> Server:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    with chromium() as launched:
         yield launched
-        launched.close()
 
 
 def picture(page: Any, name: str, *, phone_tab: str = "") -> None:
@@ -65,10 +56,9 @@ def test_a_newcomer_signs_up_solves_a_problem_and_the_standings_move_by_themselv
     server: Server, browser: Any
 ) -> None:
     troubles: list[str] = []
-    windows = [browser.new_context(base_url=server.url, viewport=SIZES["wide"]) for _ in range(2)]
-    mine, theirs = (window.new_page() for window in windows)
+    windows = [window(browser, server.url, viewport=SIZES["wide"]) for _ in range(2)]
+    mine, theirs = (each.new_page() for each in windows)
     for page in (mine, theirs):
-        page.set_default_timeout(PATIENCE_MS)
         page.on("pageerror", lambda error: troubles.append(str(error)))
         page.on("console", lambda said: troubles.append(said.text) if said.type == "error" else None)
 
@@ -126,5 +116,5 @@ def test_a_newcomer_signs_up_solves_a_problem_and_the_standings_move_by_themselv
     mine.wait_for_url(re.compile("/submissions/."))
     picture(mine, "10-submission")
     assert troubles == []
-    for window in windows:
-        window.close()
+    for each in windows:
+        each.close()

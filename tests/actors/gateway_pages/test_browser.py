@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,20 +15,9 @@ from actors.gateway.identity import ACCESS_COOKIE
 from contracts.scoring import Entry
 from contracts.verdicts import Verdict
 from tests.actors.gateway_pages.house import NEXT, OPEN, POINTS, House, add_submission
+from tests.browser import chromium, in_a_browser, window
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = next(
-    (
-        path
-        for path in ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome")
-        if Path(path).exists()
-    ),
-    None,
-)
-pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")]
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
+pytestmark = in_a_browser
 PAGES = [
     "/", "/contests", f"/contests/{OPEN}", f"/contests/{NEXT}", f"/contests/{OPEN}/problems/B", f"/contests/{OPEN}/leaderboard",
     f"/contests/{POINTS}/leaderboard", "/problems", "/problems/p1", "/submissions", f"/submissions/{OPEN}-0", "/submissions/waiting",
@@ -53,14 +41,12 @@ async def address(house: House, nursery: trio.Nursery) -> AsyncIterator[str]:
 
 @contextmanager
 def browser_page(address: str, cookie: str, **options: Any) -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        context = browser.new_context(base_url=address, **options)
+    with chromium() as browser:
+        context = window(browser, address, **options)
         if cookie:
             context.add_cookies([{"name": ACCESS_COOKIE, "value": cookie, "url": address}])
         yield context.new_page()
         context.close()
-        browser.close()
 
 
 async def drive(house: House, address: str, act: Callable[[Any], None], *, user: str = "ada", **options: Any) -> None:
