@@ -19,6 +19,8 @@ from typing import IO, Any, Self
 START_S = 60.0
 END_S = 20.0
 LOOK_S = 0.02
+SIGNAL_S = 0.001
+STOPPED, DEAD = "Tt", "ZX"
 HOST = "127.0.0.1"
 PORTS = range(12_000, 32_000)
 
@@ -114,21 +116,21 @@ class Child:
         self.process = None
 
     def kill(self) -> None:
-        """End at once, as in a power cut: it and everything it has started."""
+        """End at once, as in a power cut: it and everything it has started. None of them is there any more when this returns, and nothing that they held."""
         if self.process is not None and self.process.poll() is None:
-            for pid in self._family():
+            family = self._stop()
+            for pid in family:
                 _signal(pid, signal.SIGKILL)
             self.process.wait()
+            _wait(family, DEAD)  # PostgreSQL does not start while one of its own still has the memory that they shared
             deadline = time.monotonic() + END_S
-            while self.is_listening() and time.monotonic() < deadline:  # children of it may take a moment longer
+            while self.is_listening() and time.monotonic() < deadline:  # a container's port may take a moment longer
                 time.sleep(LOOK_S)
         self._is_frozen = False
 
     def freeze(self) -> None:
         """Stop its processes where they are (SIGSTOP): connections stay open and nobody answers."""
-        for _ in range(2):  # the second time for who was born while the first went round
-            for pid in self._family():
-                _signal(pid, signal.SIGSTOP)
+        self._stop()
         self._is_frozen = True
 
     def thaw(self) -> None:
@@ -173,6 +175,16 @@ class Child:
     def write(self, name: str, text: str) -> Path:
         """Write a file into the folder, for its user only, and at no moment for anybody else."""
         return write_private(self.folder / name, text, self._own)
+
+    def _stop(self) -> list[int]:
+        """Stop its process and all that come from it, and return them: who stands still has no further children, so one looks until there are no others."""
+        stopped: list[int] = []
+        while born := [pid for pid in self._family() if pid not in stopped]:
+            for pid in born:
+                _signal(pid, signal.SIGSTOP)
+            stopped += born
+            _wait(born, STOPPED + DEAD)  # a fork that was under way ends first
+        return stopped
 
     def _family(self) -> list[int]:
         """Return its process and all that come from it, parents first. PostgreSQL's are no process group: each connection's has a session of its own."""
@@ -226,6 +238,21 @@ def write_private(path: Path, text: str, own: Callable[[Path], None] = lambda _p
         file.write(text)
     own(made)
     return made.replace(path)
+
+
+def _state(pid: int) -> str:
+    """Return a process's state, as proc(5) has it; who is no more is dead."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "X"
+
+
+def _wait(pids: Sequence[int], states: str) -> None:
+    """Wait until all are in one of these states: signals are on their way for a moment, on a busy machine for longer."""
+    deadline = time.monotonic() + END_S
+    while not all(_state(pid) in states for pid in pids) and time.monotonic() < deadline:
+        time.sleep(SIGNAL_S)
 
 
 def _signal(pid: int, number: signal.Signals) -> None:

@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ import pytest
 from chaos.cluster import Cluster
 from chaos.engines import Engine, Missing, Postgres, RabbitMq, Redis, Where
 from chaos.engines import container as containers
+from chaos.engines.child import Child
 from chaos.engines.container import PARENT, NoContainer
 from chaos.engines.engine import find
 from sandbox import leftovers
@@ -38,6 +39,34 @@ def test_a_killed_engine_is_down_and_comes_back_at_its_port(engine: Engine) -> N
     assert not engine.is_listening()
     engine.start()
     assert engine.is_ready()
+
+
+class Breeding(Child):
+    """A server that has another child every moment, as PostgreSQL has while clients come and go."""
+
+    name = "breeding"
+
+    def command(self) -> Sequence[str]:
+        return ["sh", "-c", "while :; do sleep 1000 & done"]
+
+    def is_ready(self) -> bool:
+        return len(self._family()) > 20
+
+
+def test_a_killed_server_leaves_nobody_however_many_are_just_born(tmp_path: Path) -> None:
+    server = Breeding(tmp_path / "breeding")
+    for _ in range(5):
+        server.start()
+        server.kill()
+        assert [each for each in Path("/proc").glob("[0-9]*") if is_of(each, server.folder)] == []
+
+
+def is_of(process: Path, folder: Path) -> bool:
+    """Whether a process runs there and has not ended."""
+    try:
+        return (process / "cwd").readlink() == folder
+    except OSError:
+        return False
 
 
 def test_a_frozen_engine_answers_nobody_until_it_is_thawed(engine: Engine) -> None:
