@@ -87,7 +87,8 @@ def test_a_batch_as_json(batch: dict[str, Any]) -> None:
     assert batch["violations"] == []
     assert sorted(batch["traces"]) == ["0", "1"]
     assert batch["submissions"] > 0
-    assert batch["simulated_s"] > batch["wall_s"] > 0
+    assert batch["simulated_s"] > 0
+    assert batch["wall_s"] > 0
     assert batch["submissions_per_s"] == pytest.approx(batch["submissions"] / batch["wall_s"], rel=0.01)
     assert all(isinstance(many, int) for many in (batch["faults"] | batch["sometimes"]).values())
 
