@@ -201,9 +201,11 @@ async def test_what_is_written_before_the_editors_script_has_come_stays(draft: s
             page.goto(f"/contests/{OPEN}/problems/B", wait_until="commit")
         page.fill("#code", "print(1)\nprint(2)")
         page.evaluate("document.getElementById('code').setSelectionRange(9, 9)")
+        seen["before it"] = [page.locator(button).is_enabled() for button in ("[data-run]", "[data-submit]")]
         (script,) = held
         script.continue_()
         page.locator("[data-draft]", has_text="Draft kept").wait_for()
+        seen["with it"] = [page.locator(button).is_enabled() for button in ("[data-run]", "[data-submit]")]
         seen["text"] = page.input_value("#code")
         seen["caret"] = page.evaluate("document.getElementById('code').selectionStart")
         seen["told"] = page.locator(".toast", has_text="Ctrl+Z brings your draft back").count()
@@ -213,6 +215,7 @@ async def test_what_is_written_before_the_editors_script_has_come_stays(draft: s
     await drive(house, address, act)
     assert seen["text"] == "print(1)\nprint(2)"
     assert seen["caret"] == 9
+    assert (seen["before it"], seen["with it"]) == ([False, False], [True, True])
     assert seen["told"] == (1 if draft else 0)
     assert seen["before"] == (draft or seen["starter"])
 

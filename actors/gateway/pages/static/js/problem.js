@@ -254,3 +254,4 @@ function run() {
 
 buttons.submit.addEventListener("click", submit);
 buttons.run.addEventListener("click", run);
+for (const each of Object.values(buttons)) each.disabled = false; // until here, a click would have done nothing
