@@ -17,4 +17,5 @@ for (const button of document.querySelectorAll("[data-registration]")) {
       button.removeAttribute("aria-busy");
     }
   });
+  button.disabled = false; // until here, a click would have done nothing
 }

@@ -59,6 +59,7 @@ for (const form of document.querySelectorAll("form[data-api]")) {
       button.removeAttribute("aria-busy");
     }
   });
+  button.disabled = false; // until here, the browser would have sent the form by itself, to a page that takes none
 }
 
 for (const button of document.querySelectorAll("[data-reveal]")) {
