@@ -249,7 +249,7 @@ def _state(pid: int) -> str:
 
 
 def _wait(pids: Sequence[int], states: str) -> None:
-    """Wait until all are in one of these states: signals are on their way for a moment, on a busy machine for longer."""
+    """Wait until all are in one of these states, for ``END_S`` at most: signals are on their way for a moment, on a busy machine for longer."""
     deadline = time.monotonic() + END_S
     while not all(_state(pid) in states for pid in pids) and time.monotonic() < deadline:
         time.sleep(SIGNAL_S)

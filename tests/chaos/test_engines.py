@@ -47,7 +47,7 @@ class Breeding(Child):
     name = "breeding"
 
     def command(self) -> Sequence[str]:
-        return ["sh", "-c", "while :; do sleep 1000 & done"]
+        return ["sh", "-c", "n=0; while [ $n -lt 2000 ]; do sleep 60 & n=$((n + 1)); done; wait"]
 
     def is_ready(self) -> bool:
         return len(self._family()) > 20
